@@ -183,6 +183,8 @@ OWN = {
     "d2m_model/demo/",
     "dataset_tools/demo/",
     "dataset_tools/lib/parallel/orphans.py",
+    "dataset_tools/lib/parallel/ray_actor.py",
+    "dataset_tools/lib/parallel/ray_cluster.py",
     "dataset_tools/lib/parallel/worker_process.py",
 }
 """Recipes and processes that read back what they have just written themselves."""

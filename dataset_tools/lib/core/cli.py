@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
+from dataset_tools.lib.core.cluster import check_cluster, choose_cluster, read_cluster
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import read_corpus_name
@@ -47,7 +48,7 @@ def command_parser(module: str, doc: str) -> Parser:
 
 
 def stage_parser(module: str, doc: str) -> Parser:
-    """Parser of `python -m <module>` with the arguments of every stage: --corpus and --root."""
+    """Parser of `python -m <module>` with the arguments of every stage: --corpus and --root, and of the data stages: --cluster."""
     parser = command_parser(module, doc)
     parser.add_argument(
         "--corpus", help="folder of manifests/ to work on (default: `corpus` of params.yaml, else demo)"
@@ -55,14 +56,27 @@ def stage_parser(module: str, doc: str) -> Parser:
     parser.add_argument(
         "--root", type=Path, default=Path("."), help="working folder with params.yaml, manifests/, data/, runs/"
     )
+    if module.startswith("dataset_tools."):
+        parser.add_argument(
+            "--cluster", metavar="ADDRESS",
+            help="run on a Ray cluster: auto or ray://HOST:PORT; local: in this machine's processes (default: `cluster` of params.yaml, else local)",
+        )  # fmt: skip
     return parser
 
 
 def layout_of(args: argparse.Namespace) -> Layout:
-    """Layout of --root and --corpus. Raises UserError for an unknown corpus."""
+    """Layout of --root and --corpus. Also chooses where `run_all` works: on the cluster of --cluster or of params.yaml, if the command is
+    a data stage. Raises UserError for an unknown corpus and for a malformed address of a cluster."""
     layout = Layout(root=args.root, corpus=args.corpus or read_corpus_name(args.root / "params.yaml"))
     layout.manifest  # noqa: B018 - raises for an unknown corpus
+    choose_cluster(_cluster_of(args))
     return layout
+
+
+def _cluster_of(args: argparse.Namespace) -> str:
+    if "cluster" not in args:  # a model stage
+        return ""
+    return read_cluster(args.root / "params.yaml") if args.cluster is None else check_cluster(args.cluster, "--cluster")
 
 
 def run(main: Callable[[], int]) -> None:

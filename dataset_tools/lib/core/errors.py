@@ -27,6 +27,7 @@ EXTRAS = {
     "baselines": ("basic_pitch", "onnxruntime", "pretty_midi", "tinysoundfont"),
     "studio": ("flask", "waitress"),
     "beats": ("beat_this",),
+    "ray": ("ray",),
 }
 """Extra of pyproject.toml -> import names of the packages that it installs."""
 NO_DEPS_COMMANDS = {

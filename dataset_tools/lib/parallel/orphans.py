@@ -60,10 +60,7 @@ def start_process(method: str, target: Callable, *args) -> BaseProcess:
     A spawned process of multiprocessing imports the main module, with all its imports, before it calls anything. Here the
     process calls `end_with_parent` before that. Raises RuntimeError for a main module that starts processes when imported.
     """
-    if _importing:
-        raise RuntimeError(
-            'the main module starts processes when it is imported: put that under `if __name__ == "__main__":`'
-        )
+    refuse_while_importing()
     context: Any = multiprocessing.get_context(method)
     if method == "fork":
         process = context.Process(target=_run, args=(os.getpid(), (target, args)), daemon=True)
@@ -74,6 +71,27 @@ def start_process(method: str, target: Callable, *args) -> BaseProcess:
         process = context.Process(target=_run_spawned, args=(parent, main, _PickledCall((target, args))), daemon=False)
         process.start()
     return process
+
+
+def main_module_data() -> dict:
+    """What `import_main_module` needs to import this process's main module in another process."""
+    return {key: value for key, value in spawn.get_preparation_data("").items() if key.startswith("init_main")}
+
+
+def import_main_module(data: dict) -> None:
+    """Import another process's main module as this one's, as multiprocessing does. It may not start processes meanwhile."""
+    global _importing
+    _importing = True
+    spawn.prepare(data)
+    _importing = False
+
+
+def refuse_while_importing() -> None:
+    """Raise RuntimeError if the main module is being imported in a process that was started for its functions."""
+    if _importing:
+        raise RuntimeError(
+            'the main module starts processes when it is imported: put that under `if __name__ == "__main__":`'
+        )
 
 
 def write_guarded_program(program: str, folder: Path) -> str:
@@ -102,11 +120,8 @@ def _run(parent: int, call: tuple[Callable, tuple]) -> None:
 
 
 def _run_spawned(parent: int, main: dict, packed: bytes) -> None:
-    global _importing
     end_with_parent(parent or os.getppid())
-    _importing = True
-    spawn.prepare(main)
-    _importing = False
+    import_main_module(main)
     target, args = pickle.loads(packed)
     target(*args)
 
@@ -128,12 +143,12 @@ def _hide_main_module() -> Iterator[dict]:
     """Hide the name and file of the main module, so that a spawned process does not import it by itself. Yields the data that
     `spawn.prepare` needs to import it later."""
     with _hide_lock:
-        data = spawn.get_preparation_data("")
+        data = main_module_data()
         names = vars(sys.modules["__main__"])
         hidden: dict[str, Any] = {name: names[name] for name in ("__spec__", "__file__") if name in names}
         names.update(dict.fromkeys(hidden))
         try:
-            yield {key: value for key, value in data.items() if key.startswith("init_main")}
+            yield data
         finally:
             names.update(hidden)
 

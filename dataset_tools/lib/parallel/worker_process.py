@@ -143,7 +143,7 @@ def _serve_items(function: Callable, prepare: Callable | None, pipe) -> None:
         try:
             answer = ("done", outcome())
         except Exception as err:  # noqa: BLE001 - the parent handles it
-            answer = ("raised", _make_picklable(err))
+            answer = ("raised", make_picklable(err))
         try:
             with _sending:
                 pipe.send(answer)
@@ -159,7 +159,7 @@ def _receive_items(pipe) -> Iterator:
             return
 
 
-def _make_picklable(err: Exception) -> Exception:
+def make_picklable(err: Exception) -> Exception:
     """The exception with its traceback as a note, or a RuntimeError with its text if its class cannot be pickled."""
     err.add_note(f"in a worker process:\n{traceback.format_exc()}")
     try:

@@ -1,5 +1,7 @@
 """Apply a function to many items in several processes: one outcome per item, in order, with a progress bar.
 
+`run_all` does so in processes of this machine or, if a cluster was chosen (`lib/core/cluster.py`), on Ray (`ray_cluster.py`).
+
 A process that crashes or hangs costs only its item. This matters because the decoders and networks are written in C++ and
 process untrusted files, so a crash cannot be caught inside the process. No process outlives this one (`orphans.py`).
 
@@ -19,6 +21,7 @@ from collections.abc import Callable
 from multiprocessing import connection
 from typing import Any, TypeVar
 
+from dataset_tools.lib.core.cluster import chosen_cluster
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel.worker_process import ProcessLost, WorkerProcess, outcome_calls
@@ -33,9 +36,9 @@ MAX_WAIT = 3600.0  # seconds of one wait: the system call does not take arbitrar
 def run_all(
     function: Callable[..., O], items: list[I], workers: int, label: str, *,
     prepare: Callable[[I], P] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
-    steps: int | None = None, unit: str = "clip",
+    steps: int | None = None, unit: str = "clip", gpus: float = 0.0,
 ) -> list[O]:  # fmt: skip
-    """[function(item) for item in items], computed by `workers` processes.
+    """[function(item) for item in items], computed by `workers` processes, or on the cluster that was chosen by `choose_cluster`.
 
     prepare: the call is then function(item, prepare(item)), and a process prepares its next item in a thread while it
     processes the current one.
@@ -44,9 +47,18 @@ def run_all(
     this process.
     steps: how often all items together call `report_step`; the progress bar then counts steps instead of items.
     unit: what the bar counts, in the singular.
+    gpus: the share of a GPU that a process uses. Only a cluster looks at it; `workers` is for local processes only.
+
+    On a cluster, items whose process or machine is lost are tried again (docs/cluster.md); all else is as in local processes.
 
     A process gets its items in order and, as far as possible, neighbouring ones, so that it can reuse what they share.
     """
+    if items and chosen_cluster():
+        from dataset_tools.lib.parallel.ray_cluster import run_all_on_ray  # imports ray, which is an extra
+
+        return run_all_on_ray(
+            function, items, label, prepare=prepare, failed=failed, timeout=timeout, steps=steps, unit=unit, gpus=gpus
+        )
     if failed is None and steps is None and (workers <= 1 or len(items) <= 1):
         return [
             outcome() for outcome in progress(outcome_calls(function, prepare, items), label, len(items), unit=unit)
@@ -88,7 +100,7 @@ def run_all(
                         busy.remove(worker)
                         idle += [worker] if kind != "lost" else []
                     if kind != "done":
-                        outcome = _outcome_of_failure(outcome, failed, items[index])
+                        outcome = outcome_of_failure(outcome, failed, items[index])
                     outcomes[index] = outcome
                     bar.update(steps is None)
     finally:
@@ -112,7 +124,8 @@ def _choose_next(waiting: list[int], worker: "WorkerProcess", busy: list["Worker
     return longest[len(longest) // 2] if longest[0] in {other.next_index for other in busy} else longest[0]
 
 
-def _outcome_of_failure(error: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:
+def outcome_of_failure(error: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:
+    """What replaces the outcome of an item that failed. Raises the error if there is no `failed`, and for a missing package."""
     if failed is None or describe_missing_package(error):  # every other item would fail too
         raise error
     reason = describe_disk_error(error, full_path=False)

@@ -1,0 +1,318 @@
+"""`run_all` on a Ray cluster: one actor per CPU or share of a GPU, each with one process in which the items run (`ray_actor.py`).
+
+What passes is the function, items and outcomes, all of them small; files are on storage that all machines share. The driver sends
+an actor only as many items as it finishes in half a second, so that little is done twice if the actor is lost.
+
+Why actors and not Ray Data: an item is a job with files, not a row of a table, and its time limit, its crash and its steps are its
+own. Ray's tasks would start a process's imports and models again, or share a process that a crash takes down.
+"""
+
+import logging
+import os
+import pickle
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dataset_tools.lib.core.cluster import chosen_cluster
+from dataset_tools.lib.core.errors import UserError, one_line
+from dataset_tools.lib.core.progress import ProgressBar, progress
+from dataset_tools.lib.parallel import orphans
+from dataset_tools.lib.parallel.ray_actor import ItemActor, Message, PackedCall
+from dataset_tools.lib.parallel.runs import Runs
+from dataset_tools.lib.parallel.worker_process import ProcessLost
+from dataset_tools.lib.parallel.workers import outcome_of_failure
+
+I = TypeVar("I")  # noqa: E741 - item
+O = TypeVar("O")  # noqa: E741 - outcome
+
+LOSSES = 3  # of an item, until it counts as failed
+AHEAD = 0.5  # s of work that an actor has
+MOST_AHEAD = 500  # items
+LONG = 30.0  # s after which the bar names the item that has run longest
+SAY = 5.0  # s between two changes of that text
+ANSWER = 5.0  # s that a running cluster has to answer
+LOOK = 5.0  # s between two looks at the size of the cluster
+FRUITLESS = 5  # actors that end before they work, one after the other, until the run ends
+OBJECT_STORE = 100_000_000  # bytes; for a cluster that is started here: only small records pass
+
+
+@contextmanager
+def connect(address: str) -> Iterator[None]:
+    """Connect to the cluster at `address` until the block ends. If this process is connected already, that connection is used.
+
+    address: 'ray://host:port', or 'auto': the cluster of RAY_ADDRESS or of this machine or, if there is none, one that is started for
+    the block, with this machine's CPUs and GPUs. Raises UserError if there is nothing at the address.
+    """
+    joined = "ray" in sys.modules and sys.modules["ray"].is_initialized()
+    if joined:
+        yield
+        return
+    found = find_running() if address == "auto" else address
+    settings: dict[str, Any] = {}
+    if not found:  # processes as nice as local ones: Ray's would give way to all other work on the machine
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
+        settings = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    if not found or "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault(
+            "RAY_AUTH_MODE", "token"
+        )  # otherwise Ray would not show its secret; it reads this when it is imported
+    import ray
+
+    try:
+        ray.init(address=found or "local", logging_level=logging.WARNING, **settings)
+    except Exception as err:  # noqa: BLE001 - Ray raises many kinds, `Exception` itself among them
+        what = f"join the cluster at {found}" if found else "start"
+        raise UserError(f"cluster: Ray could not {what}: {one_line(str(err))[:500]}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def find_running() -> str:
+    """Address of the cluster of RAY_ADDRESS or, without it, of the one that `ray start` began on this machine; '' if there is none.
+
+    Ray leaves the address of a cluster that was killed where it looks for one, and then waits a minute for it. Raises UserError if
+    nothing answers at RAY_ADDRESS.
+    """
+    if told := os.environ.get("RAY_ADDRESS", ""):
+        if told.count(":") == 1 and not _answers(told):
+            raise UserError(
+                f"cluster: nothing answers at RAY_ADDRESS={told}; correct it, or start Ray there (docs/cluster.md)"
+            )
+        return told
+    noted = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    address = noted.read_text(encoding="utf-8").strip() if noted.is_file() else ""
+    return address if address and _answers(address) else ""
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+class _Actor:
+    """What the driver knows about an actor."""
+
+    def __init__(self, handle, least: int):
+        self.handle = handle
+        self.answer = handle.exchange.remote([])
+        """The call that it works on, or None."""
+        self.ready = False
+        self.size = least
+        """How many items it may have."""
+        self.items: dict[int, None] = {}
+        """Those it has, in their order; the first is being processed."""
+        self.alone = False
+        """Whether it has an item that must have no other beside it."""
+        self.since = time.monotonic()
+        """When the first of its items was begun, as far as the driver knows."""
+
+
+class _Run:
+    """One call of `run_all_on_ray`."""
+
+    def __init__(self, call: PackedCall, items: list, timeout: float | None, gpus: float):
+        import ray
+
+        self.ray, self.items, self.gpus = ray, items, gpus
+        self.arguments = (ray.put(call), timeout)
+        shares: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"} | ({"num_gpus": gpus} if gpus else {})
+        self.remote = ray.remote(**shares)(ItemActor)
+        self.least = 1 + call.prepares
+        self.runs, self.left = Runs(len(items)), len(items)
+        self.actors: list[_Actor] = []
+        self.again: dict[int, set[_Actor]] = {}
+        """Items that wait to be tried again -> the actors that were lost with them, or lost their process."""
+        self.losses: dict[int, list[_Actor]] = {}
+        self.looked = self.said = float("-inf")
+        """When the cluster's size was looked at, and when the bar's text was changed."""
+        self.fruitless = 0
+        """How many actors have ended before they worked, one after the other."""
+
+    def start_actors(self) -> None:
+        """One for each share of the cluster that has none, but not more than items are left; at least one."""
+        if time.monotonic() < self.looked + LOOK:
+            return
+        self.looked = time.monotonic()
+        found = self.ray.cluster_resources()
+        room = min(found.get("CPU", 0), found.get("GPU", 0) / self.gpus if self.gpus else float("inf"))
+        for _ in range(min(max(1, int(room + 1e-9)), self.left) - len(self.actors)):
+            self.actors.append(_Actor(self.remote.remote(*self.arguments), self.least))
+
+    def feed(self, actor: _Actor) -> None:
+        """Send an actor items, and ask it for news if it has any."""
+        chosen = self._choose(actor)
+        if chosen and not actor.items:
+            actor.since = time.monotonic()
+        actor.items.update(dict.fromkeys(chosen))
+        if actor.items:
+            actor.answer = actor.handle.exchange.remote([(index, pickle.dumps(self.items[index])) for index in chosen])
+
+    def _choose(self, actor: _Actor) -> list[int]:
+        if actor.alone:
+            return []
+        if not actor.items:
+            for index, lost in self.again.items():
+                if actor not in lost or all(other in lost for other in self.actors if other.ready):
+                    del self.again[index]
+                    actor.alone = True
+                    return [index]
+        fair = max(self.least, self.runs.left // (2 * len(self.actors)))  # so that at the end all have some
+        room = min(actor.size, fair) - len(actor.items)
+        return self.runs.take(actor, room) if room > 0 else []
+
+    def news(self) -> Iterator[tuple[_Actor, list[Message] | None]]:
+        """The actors that have answered, with their messages; None for an actor that was lost. Waits up to a second."""
+        ray = self.ray
+        calls = {actor.answer: actor for actor in self.actors if actor.answer is not None}
+        if not calls:
+            time.sleep(0.1)
+        found = ray.wait(list(calls), num_returns=1, timeout=1.0)[0] if calls else []
+        for answer in found and ray.wait(list(calls), num_returns=len(calls), timeout=0)[0]:
+            actor = calls[answer]
+            actor.answer = None
+            try:
+                messages = ray.get(answer)
+            except ray.exceptions.RayTaskError:
+                raise
+            except ray.exceptions.RayError as err:
+                if not actor.ready:
+                    self.fruitless += 1
+                if self.fruitless >= FRUITLESS:
+                    raise UserError(
+                        f"cluster: {FRUITLESS} actors ended before they worked; the last: {one_line(str(err))[:500]}"
+                    ) from None
+                yield actor, None
+                continue
+            actor.ready, self.fruitless = True, 0
+            yield actor, messages
+
+    def note(self, actor: _Actor, messages: list[Message]) -> None:
+        """Remember how quick an actor is."""
+        finished = sum(kind == "done" for kind, _, _ in messages)
+        now = time.monotonic()
+        if finished:
+            pace = finished / max(now - actor.since, 1e-6)
+            actor.size = max(self.least, min(int(pace * AHEAD), 2 * actor.size, MOST_AHEAD))
+            actor.since = now
+
+    def end_item(self, actor: _Actor, index: int) -> None:
+        """An actor is done with an item, in whatever way."""
+        del actor.items[index]
+        actor.alone = actor.alone and bool(actor.items)
+
+    def lose_item(self, actor: _Actor, index: int) -> bool:
+        """Note that an item was lost with an actor or with its process. Returns whether that was too often; else it is tried again."""
+        lost = self.losses.setdefault(index, [])
+        lost.append(actor)
+        if len(lost) < LOSSES:
+            self.again[index] = set(lost)
+            return False
+        return True
+
+    def lose_actor(self, actor: _Actor) -> list[int]:
+        """Note that an actor is lost. Returns the items that it may have been working on; its others wait again."""
+        self.actors.remove(actor)
+        self.ray.kill(actor.handle)
+        self.looked = float("-inf")
+        held = list(actor.items)
+        self.runs.release(actor)
+        self.runs.give_back(held[self.least :])
+        return held[: self.least]
+
+    def stop(self) -> None:
+        """End all actors, and with each its process."""
+        for actor in self.actors:
+            self.ray.kill(actor.handle)
+
+
+def run_all_on_ray(
+    function: Callable[..., O], items: list[I], label: str, *,
+    prepare: Callable[[I], Any] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
+    steps: int | None = None, unit: str = "clip", gpus: float = 0.0,
+) -> list[O]:  # fmt: skip
+    """`run_all` of `workers.py` on the cluster that was chosen, with the same arguments and outcomes.
+
+    Beyond that: an item whose process, actor or machine is lost is tried again on another actor, alone; the third loss is its outcome.
+    An item that raises or takes more than `timeout` seconds is not tried again. Raises UserError if there is no such cluster.
+    """
+    orphans.refuse_while_importing()
+    call = PackedCall(function, prepare)
+    outcomes: list = [None] * len(items)
+    with connect(chosen_cluster()), progress((), label, total=steps or len(items), unit=unit) as bar:
+        run = _Run(call, items, timeout, gpus)
+
+        def finish(index: int, outcome: Any) -> None:
+            outcomes[index] = outcome
+            run.left -= 1
+            bar.update(steps is None)
+
+        def fail(index: int, error: Exception) -> None:
+            finish(index, outcome_of_failure(error, failed, items[index]))
+
+        try:
+            while run.left:
+                run.start_actors()
+                for actor in run.actors:
+                    if actor.ready and actor.answer is None:
+                        run.feed(actor)
+                for actor, messages in run.news():
+                    if messages is None:
+                        for index in run.lose_actor(actor):
+                            if run.lose_item(actor, index):
+                                fail(
+                                    index,
+                                    ProcessLost(f"{LOSSES} times the machine or actor that worked on it was lost"),
+                                )
+                        continue
+                    run.note(actor, messages)
+                    for kind, index, payload in messages:
+                        if kind == "step":
+                            bar.update(1)
+                            continue
+                        run.end_item(actor, index)
+                        if kind == "done":
+                            kind, outcome = pickle.loads(payload)
+                            finish(index, outcome) if kind == "done" else fail(index, outcome)
+                        elif kind == "back":
+                            run.runs.give_back([index])
+                        elif kind == "late" or run.lose_item(actor, index):
+                            fail(index, ProcessLost(payload))
+                _show_longest(bar, run)
+        finally:
+            run.stop()
+    return outcomes
+
+
+def _show_longest(bar: ProgressBar, run: _Run) -> None:
+    """Name in the bar the item that has run longest, if that is long; or say that the cluster has no room."""
+    if not any(actor.ready for actor in run.actors):
+        text = "waiting for a free share of the cluster" if time.monotonic() > bar.start_t + LONG else ""
+    else:
+        begun = [(actor.since, next(iter(actor.items))) for actor in run.actors if actor.items]
+        since, index = min(begun, default=(float("inf"), 0))
+        seconds = time.monotonic() - since
+        text = f"{name_item(run.items[index], index)} has run for {seconds:.0f} s" if seconds > LONG else ""
+    if (text or bar.postfix) and time.monotonic() > run.said + SAY:
+        run.said = time.monotonic()
+        bar.set_postfix_str(text)
+
+
+def name_item(item: object, index: int) -> str:
+    """The id of an item or of the row in it, for people; its number if it has none."""
+    for part in (item, getattr(item, "clip", None), *(item if isinstance(item, tuple) else ())):
+        for name in ("id", "clip_id", "video_id"):
+            if isinstance(found := getattr(part, name, None), str):
+                return found
+    return f"item {index + 1}"

@@ -1,0 +1,329 @@
+"""On a cluster of three machines of one CPU each, `run_all` gives what it gives in local processes, whatever is lost meanwhile."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from dataset_tools.audio import __main__ as audio_command
+from dataset_tools.lib.core.cluster import choose_cluster
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.progress import progress
+from dataset_tools.lib.parallel import ray_cluster
+from dataset_tools.lib.parallel.worker_process import ProcessLost, report_step
+from dataset_tools.lib.parallel.workers import run_all
+from tests.conftest import ROOT
+from tests.dataset_tools.audio.test_audio import layout  # noqa: F401 - a fixture
+from tests.helpers.within import run_within, until
+
+ray = pytest.importorskip("ray")
+
+NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
+SETTINGS = {
+    "RAY_worker_niceness": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONPATH": str(ROOT),
+}
+CLIENT_PORT = 23001
+GATED = 30  # items from this on wait for a file
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three machines in this one; this process is connected."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SETTINGS.items():
+            patch.setenv(name, value)
+        made = start_cluster()
+        try:
+            ray.init(address=made.address, logging_level="warning", log_to_driver=False)
+            yield made
+        finally:
+            ray.shutdown()
+            made.shutdown()
+
+
+def start_cluster(tries: int = 3):
+    """Ray gives a machine 30 s to start, which beside other work may be too few: then once more."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster()
+    try:
+        made.add_node(**NODE, num_gpus=2, include_dashboard=False, ray_client_server_port=CLIENT_PORT)
+        for _ in range(2):
+            made.add_node(**NODE)
+    except Exception:
+        made.shutdown()
+        if tries == 1:
+            raise
+        return start_cluster(tries - 1)
+    return made
+
+
+@pytest.fixture
+def on_ray(cluster):
+    choose_cluster("auto")
+    yield cluster
+    choose_cluster("")
+
+
+def work(item):
+    """Say by a file in `folder`, named by the item, its process and the actor, that it begins; then do what `how` says."""
+    number, how, folder = item
+    attempt = f"{number}.{os.getpid()}.{os.getppid()}"
+    Path(folder, "begun", attempt).touch()
+    match how:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            time.sleep(1000)
+        case "raise":
+            raise UserError("the file is\nodd")
+        case "bug":
+            raise KeyError("pts")
+        case "gate":
+            while not Path(folder, "gate").exists():
+                time.sleep(0.02)
+    Path(folder, "done", attempt).touch()
+    return number * number, how
+
+
+def failed(item, reason):
+    return f"{item[0]}: {reason}"
+
+
+def prepare(item):
+    return work(item) if item[1] == "kill" else item[0]
+
+
+def work_prepared(item, ready):
+    assert ready == item[0]
+    return work(item)
+
+
+def stepping(count):
+    for _ in range(count):
+        report_step()
+    return -count
+
+
+@pytest.fixture
+def items(tmp_path):
+    """60 items; `how` says what some of them do."""
+
+    def make(**how):
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        for part in ("begun", "done"):
+            (folder / part).mkdir(parents=True)
+        return [(number, how.get(f"n{number}", ""), str(folder)) for number in range(60)], folder
+
+    return make
+
+
+def attempts(folder: Path, part: str) -> Counter:
+    return Counter(int(path.name.split(".")[0]) for path in (folder / part).iterdir())
+
+
+ODD = {"n7": "kill", "n20": "hang", "n33": "raise", "n40": "bug"}
+
+
+def test_all_outcomes_are_those_of_local_processes(on_ray, items):
+    mine, folder = items(**ODD)
+    found = run_all(work, mine, 2, "test", failed=failed, timeout=10.0)
+    choose_cluster("")
+    assert found == run_all(work, items(**ODD)[0], 2, "test", failed=failed, timeout=10.0)
+    assert found[7] == "7: the process that worked on it was killed by SIGKILL"
+    assert found[20] == "20: took more than 10 s and was stopped"
+    assert attempts(folder, "begun") == {number: 3 if number == 7 else 1 for number in range(60)}
+    until(60, lambda: not living(folder))
+
+
+def test_prepared_items_and_steps_too(on_ray, items):
+    mine, folder = items(n9="kill", n33="raise")
+    found = run_all(work_prepared, mine, 2, "test", prepare=prepare, failed=failed)
+    choose_cluster("")
+    assert found == run_all(work_prepared, items(n9="kill", n33="raise")[0], 2, "test", prepare=prepare, failed=failed)
+    assert found[9] == "9: the process that worked on it was killed by SIGKILL"
+    choose_cluster("auto")
+    assert run_all(stepping, [3, 0, 4], 2, "steps", steps=7) == [-3, 0, -4]
+
+
+def where(item):
+    return os.getppid(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def test_a_stage_that_uses_gpus_has_an_actor_for_each_share(on_ray):
+    """The head has two of them, though only one CPU; that they are no real ones, Ray does not know."""
+    found = run_all(where, list(range(6)), 2, "gpu", gpus=1)
+    assert len({actor for actor, _ in found}) == 1 and {gpus for _, gpus in found} <= {"0", "1"}
+
+
+@pytest.mark.parametrize(("how", "error"), [("raise", UserError), ("kill", ProcessLost)])
+def test_without_a_stand_in_the_run_ends(on_ray, items, how, error):
+    mine, folder = items(n5=how)
+    with pytest.raises(error):
+        run_all(work, mine, 2, "test")
+    until(60, lambda: not living(folder))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def living(folder: Path) -> list[int]:
+    """The processes that have begun an item, and their actors, if they still run."""
+    return [
+        pid for pid in {int(p) for path in (folder / "begun").iterdir() for p in path.name.split(".")[1:]} if alive(pid)
+    ]
+
+
+def kill_actor(cluster, actor: int) -> None:
+    os.kill(actor, signal.SIGKILL)
+
+
+def remove_node(cluster, actor: int) -> None:
+    raylet = psutil.Process(actor).ppid()
+    (node,) = (n for n in cluster.list_all_nodes() if n.all_processes["raylet"][0].process.pid == raylet)
+    cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.mark.parametrize("disturb", [kill_actor, remove_node])
+def test_what_had_finished_is_not_done_again_when_an_actor_or_a_machine_is_lost(on_ray, items, disturb):
+    mine, folder = items(**{f"n{number}": "gate" for number in range(GATED, 60)})
+    lost, errors = [], []
+
+    def waiting():
+        done = {path.name for path in (folder / "done").iterdir()}
+        return [
+            p.name for p in (folder / "begun").iterdir() if p.name not in done and int(p.name.split(".")[0]) >= GATED
+        ]
+
+    def disturb_when_all_wait():
+        try:
+            until(300, lambda: len(waiting()) == 3)
+            time.sleep(2)  # the driver hears what has finished
+            raylets = {n.all_processes["raylet"][0].process.pid for n in on_ray.worker_nodes}
+            of_actor = {int(name.split(".")[2]): int(name.split(".")[0]) for name in waiting()}
+            actor = next(actor for actor in of_actor if psutil.Process(actor).ppid() in raylets)  # not the head's
+            disturb(on_ray, actor)
+            until(60, lambda: not any(alive(int(name.split(".")[1])) for name in waiting() if f".{actor}" in name))
+            lost.append(of_actor[actor])
+        except BaseException as err:  # noqa: BLE001
+            errors.append(err)
+        finally:
+            (folder / "gate").touch()
+
+    thread = threading.Thread(target=disturb_when_all_wait)
+    thread.start()
+    found = run_all(work, mine, 2, "test", failed=failed)
+    thread.join()
+    assert not errors and len(lost) == 1
+    assert found == [(number * number, how) for number, how, _ in mine]
+    assert attempts(folder, "done") == dict.fromkeys(range(60), 1)
+    assert attempts(folder, "begun") == {number: 2 if number == lost[0] else 1 for number in range(60)}
+    until(60, lambda: not living(folder))
+
+
+def test_a_killed_driver_goes_on_from_the_cache(cluster, tmp_path):
+    (tmp_path / "begun").mkdir()
+    command = [sys.executable, ROOT / "tests" / "helpers" / "ray_driver.py", tmp_path]
+    environment = os.environ | SETTINGS | {"RAY_ADDRESS": cluster.address}
+    cache = tmp_path / "data" / ".cache" / "i3d"
+    driver = subprocess.Popen(command, env=environment)
+    until(300, lambda: len(list(cache.glob("*.npy"))) >= 10 and len(list((tmp_path / "begun").iterdir())) > 12)
+    driver.kill()
+    driver.wait()
+    until(60, lambda: not living(tmp_path))
+    (tmp_path / "gate").touch()
+    before = {path.stem for path in cache.glob("*.npy")}
+    for path in (tmp_path / "begun").iterdir():
+        path.unlink()
+    done = run_within(400, command, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert attempts(tmp_path, "begun") == {number: 1 for number in range(40) if str(number) not in before}
+    assert len(list((tmp_path / "data" / "c" / "i3d").glob("*.npy"))) == 40
+    until(60, lambda: not living(tmp_path))
+
+
+def test_no_process_outlives_a_killed_driver_that_started_ray_itself(tmp_path):
+    (tmp_path / "begun").mkdir()
+    with tempfile.TemporaryDirectory(
+        prefix="ray", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:  # a short path, for sockets
+        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | SETTINGS | {"RAY_TMPDIR": folder}
+        driver = subprocess.Popen(
+            [sys.executable, ROOT / "tests" / "helpers" / "ray_driver.py", tmp_path], env=environment
+        )
+        until(300, lambda: len(list((tmp_path / "begun").iterdir())) > 3)
+        assert of_folder(folder)
+        driver.kill()
+        driver.wait()
+        until(60, lambda: not living(tmp_path) and not of_folder(folder))
+
+
+def of_folder(folder: str) -> list[str]:
+    """The processes of the Ray whose files are in a folder."""
+    commands = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
+    return [command for command in commands if f"{folder}/" in command]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_stage_audio_writes_the_same_bytes_on_a_cluster(cluster, layout):  # noqa: F811
+    """The cluster is reached as from a machine that is no part of it."""
+    (layout.root / "params.yaml").write_text("audio: {min_ok: 0.5}\n")
+    assert audio_command.main(["--corpus", "c", "--root", str(layout.root)]) == 0
+    local = files(layout.stage("audio"))
+    command = [
+        sys.executable,
+        "-m",
+        "dataset_tools.audio",
+        "--corpus",
+        "c",
+        "--cluster",
+        f"ray://127.0.0.1:{CLIENT_PORT}",
+    ]
+    for path in layout.stage("audio").iterdir():
+        path.unlink()
+    done = run_within(500, command, cwd=layout.root, env=os.environ | SETTINGS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert files(layout.stage("audio")) == local and {"a.wav", "rows.csv"} <= local.keys()
+
+
+def test_an_address_where_nothing_is_is_one_line(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(UserError, match="nothing answers at RAY_ADDRESS=127.0.0.1:9"):
+        ray_cluster.find_running()
+
+
+def test_the_bar_names_the_item_that_runs_longest():
+    now = time.monotonic()
+    actors = [
+        SimpleNamespace(ready=True, since=now - age, items=items)
+        for age, items in ((90, {}), (40, {5: None, 6: None}), (9, {1: None}))
+    ]
+    run = SimpleNamespace(items=[(number,) for number in range(9)], actors=actors, said=float("-inf"))
+    with progress((), "test", total=9, unit="clip") as bar:
+        ray_cluster._show_longest(bar, run)
+        assert re.fullmatch(r"item 6 has run for 4\d s", bar.postfix)
+
+
+@pytest.mark.parametrize(("item", "name"), [((1, Path("a")), "item 3"), (("x", type("Row", (), {"id": "c7"})()), "c7")])
+def test_an_item_is_named(item, name):
+    assert ray_cluster.name_item(item, 2) == name

@@ -1,0 +1,41 @@
+"""Every item is taken once, by neighbours as far as possible, and no worker waits while items do."""
+
+import random
+
+import pytest
+
+from dataset_tools.lib.parallel.runs import Runs
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_item_is_taken_whatever_is_given_back(seed):
+    rng, runs, taken, held = random.Random(seed), Runs(200), [], {}
+    while runs.left or held:
+        worker = rng.randrange(4)
+        if worker in held and rng.random() < 0.1:  # it is lost
+            runs.release(worker)
+            runs.give_back(held.pop(worker))
+        elif worker in held:
+            taken += held.pop(worker)
+        elif found := runs.take(worker, rng.randint(1, 9)):
+            held[worker] = found
+    assert sorted(taken) == list(range(200))
+
+
+def test_one_worker_has_all_items_in_order():
+    runs = Runs(7)
+    assert [runs.take("a", 3) for _ in range(4)] == [[0, 1, 2], [3, 4, 5], [6], []]
+
+
+def test_a_second_worker_takes_the_second_half_of_what_is_left():
+    runs = Runs(9)
+    assert runs.take("a", 1) == [0] and runs.take("b", 2) == [5, 6]
+    assert runs.take("a", 9) == [1, 2, 3, 4] and runs.take("a", 1) == [8] and runs.take("b", 9) == [7]
+    assert runs.left == 0 and runs.take("c", 1) == []
+
+
+def test_what_is_given_back_is_taken_first():
+    runs = Runs(6)
+    assert runs.take("a", 3) == [0, 1, 2]
+    runs.give_back([2, 1])
+    assert runs.take("b", 5) == [1, 2] and runs.left == 3
