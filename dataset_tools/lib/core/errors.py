@@ -25,7 +25,7 @@ EXTRAS = {
     "pose": ("cv2", "decord", "openpifpaf", "torchvision"),
     "train": ("matplotlib", "mido", "noisereduce", "python_stretch", "tensorboardX", "torch"),
     "baselines": ("basic_pitch", "onnxruntime", "pretty_midi", "tinysoundfont"),
-    "studio": ("flask", "waitress"),
+    "studio": ("flask", "waitress", "werkzeug"),
     "beats": ("beat_this",),
     "ray": ("ray",),
 }
