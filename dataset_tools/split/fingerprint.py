@@ -12,9 +12,10 @@ sounds, patterns or chords score above 0, but do not agree band by band and fram
 """
 
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.split.candidates import find_candidates
+from dataset_tools.split.slope_bits import BANDS_PER_SEMITONE, CHANGE_FRAMES, PITCH_BANDS, compute_bits
 
 HOP = 1024
 """Samples between frames: 46 ms."""
@@ -30,14 +33,8 @@ WINDOW = 4096
 """Samples of a frame: 186 ms, long enough to resolve semitones above 200 Hz."""
 LOWEST_HZ = 180.0
 """Frequency of the lowest band."""
-BANDS_PER_SEMITONE = 3
-"""Bands per semitone."""
 SEMITONES = 60
 """Range of the bands: 5 octaves, up to 5.8 kHz, which every codec preserves."""
-PITCH_BANDS = 3
-"""Largest change of pitch, in bands, that is tried with every change of tempo up to 6 %: a semitone, which is 6 % in frequency."""
-SLOPE_BANDS = np.arange(PITCH_BANDS + 1, 54 * BANDS_PER_SEMITONE, BANDS_PER_SEMITONE)
-"""Bands at which slopes are computed: 180 Hz to 4.2 kHz, with enough bands above for audio that is a third faster."""
 TEMPO_STEP = 0.02
 """Step between the tempi at which all clips are compared; half of it for pairs that agree a little."""
 CHANGES = (
@@ -52,10 +49,6 @@ CHANGES = (
 """(tempo of the first clip of a pair relative to the second, its shift in bands). Every pair is compared in both orders."""
 ENERGY_FLOOR = 1e-2
 """Energy relative to the clip's loud bands; less counts as silence, so that quiet noise has no bits."""
-MIN_CHANGE = 0.3
-"""Smaller changes of the slope (in nepers of energy) give no bit."""
-CHANGE_FRAMES = 2
-"""Frames between which a change is computed: 93 ms."""
 PIECE_FRAMES = 215
 """Length of the pieces that are compared: 10 s, so that 1 % of tempo shifts their ends by at most a frame."""
 MIN_OVERLAP = round(3.0 * SAMPLE_RATE / HOP)
@@ -68,8 +61,12 @@ SAME_RECORDING = 0.48
 """Least score of the same recording; benchmarks/fingerprint.py measures its recall and precision."""
 LAG_RANGE = 3
 """Frames around a lag that are tried at other tempi."""
-BLOCK_PIECES = 64
-"""Pieces that are compared with all others at once; limits the memory."""
+ALL_PAIRS = 500
+"""Up to so many clips all pairs are compared; of more, those that `candidates` names."""
+BLOCK_CLIPS = 16
+"""Clips that are compared with their candidates at once."""
+BLOCK_PARTNERS = 512
+"""Candidates with which they are compared at once; both limit the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,51 +108,85 @@ def fingerprint(sound: np.ndarray) -> np.ndarray:
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # for small products, more threads only wait for each other
 def find_same_recordings(
-    fingerprints: dict[str, np.ndarray],
-    group_of: dict[str, str],
+    fingerprints: Mapping[str, np.ndarray],
+    group_of: Mapping[str, str],
     least: float = SAME_RECORDING,
     label: str = "split: comparing",
+    listening: str = "split: listening",
 ) -> list[Match]:
     """Pairs of clips of different groups (songs) with the same recording, best first, one match per pair of clips.
 
-    fingerprints: clip id -> its `fingerprint`. Clips shorter than 3 s are never matched.
+    fingerprints: clip id -> its `fingerprint`; it may compute or read one whenever it is asked for, then the memory does not grow with
+    it. Clips shorter than 3 s are never matched.
     group_of: clip id -> its song.
     least: lowest score of a match.
-    label: label of the progress bar.
+    label: label of the progress bars; listening: that of the first one, during which each fingerprint is asked for once.
     """
-    pieces = list(_split_pieces(fingerprints))
-    if len(pieces) < 2:
-        return []
-    ids = np.array([clip_id for clip_id, _ in pieces])
-    groups = np.array([group_of[clip_id] for clip_id in ids])
-    longest = max(len(values) for _, values in pieces)
-    size = fft.next_fast_len(
-        math.ceil(longest * (1 + CHANGES[-1][0])) - MIN_OVERLAP, real=True
-    )  # circular correlation: only lags with too little overlap may wrap around
-    seconds = _PieceBits([_compute_bits(values, 1.0, 0) for _, values in pieces], size)
-    likely: dict[tuple[int, int], _Alignment] = {}
-    work = [(begin, *change) for begin in range(0, len(pieces), BLOCK_PIECES) for change in CHANGES]
-    for begin, tempo, shift in progress(work, label, unit="block"):
-        rows = slice(begin, begin + BLOCK_PIECES)
-        firsts = _PieceBits([_compute_bits(values, tempo, shift) for _, values in pieces[rows]], size)
-        different = groups[rows, None] != groups[None, :]
-        for i, j, lag, score in _find_alike(firsts, seconds, different, RECHECK_SHARE * least):
-            if score > likely.get((begin + i, j), NO_ALIGNMENT).score:
-                likely[begin + i, j] = _Alignment(score, tempo, shift, lag)
+    if len(fingerprints) <= ALL_PAIRS:
+        fingerprints = {
+            clip_id: fingerprints[clip_id] for clip_id in progress(sorted(fingerprints), listening, unit="clip")
+        }
+        pairs = [(a, b) for a, b in combinations(sorted(fingerprints), 2) if group_of[a] != group_of[b]]
+    else:
+        pairs = find_candidates(fingerprints, group_of, least, (listening, label))
+    return compare_pairs(fingerprints, pairs, least, label)
+
+
+@threadpool_limits.wrap(limits=1, user_api="blas")
+def compare_pairs(
+    fingerprints: Mapping[str, np.ndarray],
+    pairs: list[tuple[str, str]],
+    least: float = SAME_RECORDING,
+    label: str = "split: comparing",
+) -> list[Match]:
+    """Those of the pairs of clips that have the same recording, best first."""
+    partners: dict[str, set[str]] = defaultdict(set)
+    for first, second in pairs:
+        partners[first].add(second)
+        partners[second].add(first)
+    rows = sorted(partners)
     best: dict[tuple[str, str], Match] = {}
-    for (i, j), alignment in likely.items():
-        alignment = _refine(alignment, pieces[i][1], seconds.pieces[j])
-        if alignment.score < least:
-            continue
-        swapped = ids[i] > ids[j]
-        match = Match(
-            first=str(min(ids[i], ids[j])), second=str(max(ids[i], ids[j])), score=round(alignment.score, 3),
-            tempo=round(1 / alignment.tempo if swapped else alignment.tempo, 2),
-            semitones=round((-alignment.shift if swapped else alignment.shift) / BANDS_PER_SEMITONE, 2), seconds=round(alignment.seconds, 1),
-        )  # fmt: skip
-        key = (match.first, match.second)
-        best[key] = max(best.get(key, match), match, key=lambda m: m.score)
+    for begin in progress(range(0, len(rows), BLOCK_CLIPS), label, unit="block"):
+        block = {clip_id: partners[clip_id] for clip_id in rows[begin : begin + BLOCK_CLIPS]}
+        for match in _compare(fingerprints, block, least):
+            key = (match.first, match.second)
+            best[key] = max(best.get(key, match), match, key=lambda m: m.score)
     return sorted(best.values(), key=lambda m: (-m.score, m.first, m.second))
+
+
+def _compare(fingerprints: Mapping[str, np.ndarray], partners: dict[str, set[str]], least: float) -> Iterator[Match]:
+    """Yield the matches of clips with their partners, of which the clips are the faster ones or as fast."""
+    firsts = list(_split_pieces(fingerprints, partners))
+    columns = sorted(set().union(*partners.values()))
+    for begin in range(0, len(columns), BLOCK_PARTNERS):
+        seconds = list(_split_pieces(fingerprints, columns[begin : begin + BLOCK_PARTNERS]))
+        if not firsts or not seconds:
+            continue
+        longest = max(len(values) for _, values in firsts + seconds)
+        size = fft.next_fast_len(
+            math.ceil(longest * (1 + CHANGES[-1][0])) - MIN_OVERLAP, real=True
+        )  # circular correlation: only lags with too little overlap may wrap around
+        slower = _PieceBits([compute_bits(values, 1.0, 0) for _, values in seconds], size)
+        wanted = np.array([[second in partners[first] for second, _ in seconds] for first, _ in firsts])
+        likely: dict[tuple[int, int], _Alignment] = {}
+        for tempo, shift in CHANGES:
+            faster = _PieceBits([compute_bits(values, tempo, shift) for _, values in firsts], size)
+            for i, j, lag, score in _find_alike(faster, slower, wanted, RECHECK_SHARE * least):
+                if score > likely.get((i, j), NO_ALIGNMENT).score:
+                    likely[i, j] = _Alignment(score, tempo, shift, lag)
+        for (i, j), rough in likely.items():
+            alignment = _refine(rough, firsts[i][1], slower.pieces[j])
+            if alignment.score >= least:
+                yield _describe_match(firsts[i][0], seconds[j][0], alignment)
+
+
+def _describe_match(first: str, second: str, alignment: "_Alignment") -> Match:
+    swapped = first > second
+    return Match(
+        first=min(first, second), second=max(first, second), score=round(alignment.score, 3),
+        tempo=round(1 / alignment.tempo if swapped else alignment.tempo, 2),
+        semitones=round((-alignment.shift if swapped else alignment.shift) / BANDS_PER_SEMITONE, 2), seconds=round(alignment.seconds, 1),
+    )  # fmt: skip
 
 
 class _Alignment(NamedTuple):
@@ -180,7 +211,7 @@ def _refine(alignment: _Alignment, first: np.ndarray, second: np.ndarray) -> _Al
     best = NO_ALIGNMENT
     for tempo in (alignment.tempo - TEMPO_STEP / 2, alignment.tempo, alignment.tempo + TEMPO_STEP / 2):
         for shift in (alignment.shift - 1, alignment.shift, alignment.shift + 1):
-            bits = _compute_bits(first, tempo, shift)
+            bits = compute_bits(first, tempo, shift)
             for lag in range(alignment.lag - LAG_RANGE, alignment.lag + LAG_RANGE + 1):
                 score, count = _score_overlap(bits, second, lag)
                 if score > best.score:
@@ -198,26 +229,13 @@ def _score_overlap(first: np.ndarray, second: np.ndarray, lag: int) -> tuple[flo
     return (float(np.vdot(a, b)) / energy if enough else -1.0), count
 
 
-def _split_pieces(fingerprints: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+def _split_pieces(fingerprints: Mapping[str, np.ndarray], ids: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (clip id, piece) for pieces of at most PIECE_FRAMES frames, each of which overlaps the next by half."""
-    for clip_id in sorted(fingerprints):
+    for clip_id in ids:
         values = fingerprints[clip_id]
         for start in range(0, max(1, len(values) - PIECE_FRAMES // 2), PIECE_FRAMES // 2):
             if len(piece := values[start : start + PIECE_FRAMES]) > MIN_OVERLAP:
                 yield clip_id, piece
-
-
-def _compute_bits(values: np.ndarray, stretch: float, shift: int) -> np.ndarray:
-    """Log energies (T, bands) -> bits (T * stretch - CHANGE_FRAMES, rows) float32, -1, 0 or 1, as if the clip were `stretch` times as
-    long and `shift` bands lower."""
-    bands = SLOPE_BANDS + shift
-    slope = values[:, bands] - values[:, bands + BANDS_PER_SEMITONE]
-    at = np.arange(int((len(values) - 1) * stretch) + 1) / stretch
-    before = np.minimum(at.astype(int), len(values) - 2)
-    part = (at - before)[:, None].astype(np.float32)
-    slope = slope[before] * (1 - part) + slope[before + 1] * part
-    change = slope[CHANGE_FRAMES:] - slope[:-CHANGE_FRAMES]
-    return np.sign(change) * (np.abs(change) > MIN_CHANGE)
 
 
 class _PieceBits:

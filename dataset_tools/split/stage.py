@@ -12,10 +12,10 @@ from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import read_published
-from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, leaks, read_records, write_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 from dataset_tools.split.params import Params
+from dataset_tools.split.remembered import RememberedPrints
 from dataset_tools.split.rows import FoldRow, SplitRow
 from dataset_tools.split.strategies import (
     Item,
@@ -164,10 +164,7 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
     from dataset_tools.split.fingerprint import find_same_recordings, fingerprint, merge_groups
 
     songs = {item.clip_id: item.song_id for item in sounds}
-    prints = {
-        item.clip_id: fingerprint(_read_audio(folder / f"{item.clip_id}.wav"))
-        for item in progress(sounds, "split: listening", unit="clip")
-    }
+    prints = RememberedPrints(list(songs), lambda clip_id: fingerprint(_read_audio(folder / f"{clip_id}.wav")))
     matches = find_same_recordings(prints, songs)
     heard["same"] = [
         {
