@@ -246,6 +246,8 @@ def change_beats(job: Job, asked: ChangeRequest) -> Beats:
             beats = halved(beats)
         elif asked.operation == "double":
             beats = doubled(beats)
+        elif asked.operation == "tempo" and len(beats.beats) < 2:
+            raise UserError("a tempo needs at least two beats; add some first")
         elif asked.operation == "tempo":
             beats = with_tempo(beats, asked.bpm)
         elif asked.operation == "shift":

@@ -7,6 +7,7 @@ next. The music is what `d2m_model.generate` makes from the same video, beats an
 import contextlib
 import ctypes
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -219,13 +220,23 @@ def _own_music(work: Work) -> dict[str, Any]:
     job, folder = work.job, work.arguments["folder"]
     place = job.folder / "songs" if folder is None else Path(folder)
     beats = _beats_of_take(work)
-    names = {f"{task.number}": task.arguments["name"] for task in job.tasks.values() if task.kind == "sound"}
-    made = own_music(read_songs(place, work.layout.cache("own_music")), beats, frames_to_seconds(work.frames))
+    names = {Path(t.arguments["file"]).name: t.arguments["name"] for t in job.tasks.values() if t.kind == "sound"}
+    try:
+        made = own_music(read_songs(place, work.layout.cache("own_music")), beats, frames_to_seconds(work.frames))
+    except UserError as err:
+        raise UserError(_in_the_persons_words(str(err), names if folder is None else {})) from None
     params = load_params(work.layout.params, "generate", GenerateParams)
     audio = normalise(made.sound, work.arguments["loudness"], params.peak, made.rate)
     song: OwnSong = made.fit.song
-    name = names.get(song.path.stem, song.name) if folder is None else song.name
+    name = names.get(song.name, song.name) if folder is None else song.name
     return _finished(work, audio, made.rate, name + made.told.removeprefix(song.name))
+
+
+def _in_the_persons_words(text: str, names: dict[str, str]) -> str:
+    """A message of the command line about songs as the page says it. names: file in the job -> the person's name of it."""
+    for file, name in names.items():
+        text = re.sub(rf"(?<![\w.]){re.escape(file)}", lambda _, name=name: name, text)
+    return text.replace("of --own-music ", "").replace(" of --own-music", "")
 
 
 def _finished(work: Work, audio: np.ndarray, rate: int, told: str) -> dict[str, Any]:
@@ -254,7 +265,11 @@ def _lufs(audio: np.ndarray, rate: int) -> float | None:
 def _sound(work: Work) -> dict[str, Any]:
     """A sound to imitate, as a .wav that `generate --style` takes, or one of the person's own songs, checked."""
     path = work.job.folder / work.arguments["file"]
-    audio, rate = read_song(path)
+    try:
+        audio, rate = read_song(path)
+    except UserError as err:
+        told = str(err).replace(str(path), path.name).replace(path.name, work.arguments["name"])
+        raise UserError(told.replace("not a readable video", "not a readable sound")) from None
     if work.arguments["use"] == "style":
         mono = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
         wav = work.job.folder / "sounds" / f"{work.task.number}.wav"
