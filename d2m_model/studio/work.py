@@ -235,7 +235,7 @@ def _own_music(work: Work) -> dict[str, Any]:
 def _in_the_persons_words(text: str, names: dict[str, str]) -> str:
     """A message of the command line about songs as the page says it. names: file in the job -> the person's name of it."""
     for file, name in names.items():
-        text = re.sub(rf"(?<![\w.]){re.escape(file)}", lambda _, name=name: name, text)
+        text = re.sub(rf"(?<![\w.]){re.escape(file)}", name.replace("\\", r"\\"), text)
     return text.replace("of --own-music ", "").replace(" of --own-music", "")
 
 
