@@ -72,7 +72,7 @@ def test_the_wheel_has_every_file_of_the_packages_and_the_licence(wheel):
         if p.is_file() and "__pycache__" not in p.parts
     }
     assert files | {"d2m.py"} == {name for name in names if ".dist-info/" not in name}
-    (licence,) = [name for name in names if name.endswith("/LICENSE")]
+    (licence,) = [name for name in names if name.endswith("/LICENSE") and ".dist-info/" in name]
     assert zipfile.ZipFile(wheel).read(licence) == (ROOT / "LICENSE").read_bytes()
 
 

@@ -39,6 +39,7 @@ ANSWER = 5.0  # s that a running cluster has to answer
 LOOK = 5.0  # s between two looks at the size of the cluster
 FRUITLESS = 5  # actors that end before they work, one after the other, until the run ends
 OBJECT_STORE = 100_000_000  # bytes; for a cluster that is started here: only small records pass
+os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")  # or ray puts its own function in place of Python's print
 
 
 @contextmanager

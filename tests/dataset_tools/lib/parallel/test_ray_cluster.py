@@ -147,6 +147,7 @@ def test_all_outcomes_are_those_of_local_processes(on_ray, items):
     assert found[20] == "20: took more than 10 s and was stopped"
     assert attempts(folder, "begun") == {number: 3 if number == 7 else 1 for number in range(60)}
     until(60, lambda: not living(folder))
+    assert print.__module__ == "builtins", "Ray has put no function of its own in place of Python's"
 
 
 def test_prepared_items_and_steps_too(on_ray, items):
