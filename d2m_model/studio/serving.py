@@ -8,6 +8,7 @@ from d2m_model.studio.asked import first_take
 from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.params import Params
 from d2m_model.studio.stage import add_video, application, check_songs, token_of
+from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -53,13 +54,18 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
                     + (f"; there, put this machine's name in place of {host}" if host in ANY else ""),
                 )
             shown = f"[{host}]" if ":" in host else host
+            write_text(jobs.folder / "address", f"http://{shown}:{port}/\n")
             say("studio", f"open http://{shown}:{port}/?token={token}{place} (Ctrl-C ends it; everything is kept)")
             try:
                 server.run()
             finally:
                 jobs.stop()
     except BlockingIOError:
-        raise UserError(f"{jobs.folder}: another studio has these jobs open; use its page, or end it first") from None
+        known = jobs.folder / "address"
+        where = f" at {known.read_text(encoding='utf-8').strip()}" if known.is_file() else ""
+        raise UserError(
+            f"{jobs.folder}: another studio has these jobs open{where}; use its page, or end it first"
+        ) from None
 
 
 def _bind(host: str, port: int) -> socket.socket:

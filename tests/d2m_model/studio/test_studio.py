@@ -222,7 +222,7 @@ def test_a_killed_server_goes_on_where_it_was(pipeline, tmp_path, root):
     studio = Studio(home, str(clip))
     try:
         job = studio.place[1:]
-        with pytest.raises(UserError, match="another studio has these jobs open"):
+        with pytest.raises(UserError, match=f"another studio has these jobs open at {studio.base}/;"):
             studio_command.main(["--root", str(home), "--corpus", "demo", "--port", "0"])
         for step in ("read", "pose", "rhythm", "music"):  # killed in each step
             while studio.job(job)["steps"][step]["state"] == "waiting":
