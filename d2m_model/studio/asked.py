@@ -11,7 +11,7 @@ from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import MOST_BEATS, Beats, as_numbers, read_beats, write_beats
 from d2m_model.rhythm.editing import doubled, halved, shifted, snapped, with_beats
-from d2m_model.studio.job import MOST_NUMBER, Job, Task
+from d2m_model.studio.job import MOST_NUMBER, MUSIC, Job, Task
 from d2m_model.studio.jobs import Jobs, Unknown
 from dataset_tools.lib.core.atomic import publish
 from dataset_tools.lib.core.errors import UserError
@@ -201,7 +201,7 @@ def _check_ready(job: Job) -> None:
 
 
 def _check_room(job: Job, count: int) -> None:
-    if count + sum(t.kind in ("take", "own_music") for t in job.tasks.values()) > MOST_TAKES:
+    if count + sum(t.kind in MUSIC for t in job.tasks.values()) > MOST_TAKES:
         raise UserError(f"a job holds at most {MOST_TAKES} takes; delete some first")
 
 
@@ -226,15 +226,13 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
         return jobs.ask(job, name, "export", {"take": asked.take if needs_take else None, "mix": asked.mix})
 
 
-def save_beats(job: Job, asked: BeatsRequest) -> Beats:
+def save_beats(job: Job, asked: BeatsRequest) -> None:
     """Write the person's beats. Raises UserError for beats outside of the video."""
-    beats = _edited(job, asked)
-    write_beats(job.beats, beats)
+    write_beats(job.beats, _edited(job, asked))
     job.changed()
-    return read_beats(job.beats)
 
 
-def change_beats(job: Job, asked: ChangeRequest) -> Beats:
+def change_beats(job: Job, asked: ChangeRequest) -> None:
     """Change all beats, and write them. Raises UserError for beats outside of the video, too many, and nothing to snap to."""
     if asked.operation == "reset":
         _check_ready(job)
@@ -260,7 +258,6 @@ def change_beats(job: Job, asked: ChangeRequest) -> Beats:
     except ValueError as err:  # from Beats: too many, or two that fall on one time when they are rounded
         raise UserError(str(err)) from None
     job.changed()
-    return read_beats(job.beats)
 
 
 def _edited(job: Job, asked: BeatsRequest) -> Beats:

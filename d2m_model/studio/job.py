@@ -37,7 +37,9 @@ VIDEO = re.compile(rf"video{SUFFIX.pattern}")
 STATES = ("waiting", "done", "failed", "cancelled")
 STEPS = ("read", "pose", "rhythm")
 """Tasks that each new video goes through, in this order."""
-KINDS = (*STEPS, "take", "own_music", "sound", "export")
+MUSIC = ("take", "own_music")
+"""Kinds of tasks whose result is a take."""
+KINDS = (*STEPS, *MUSIC, "sound", "export")
 KEYS = {"take": r"take-\d+", "own_music": r"take-\d+", "sound": r"sound-\d+", "export": r".*\..*"}
 """Kind -> what the key of such a task looks like; a step's key is its kind."""
 NAME_LENGTH = 120
@@ -163,6 +165,11 @@ class Job:
     def found_beats(self) -> Path:
         """File of the beats that the rhythm model found."""
         return self.folder / "found.json"
+
+    @property
+    def last_asked(self) -> int:
+        """Number of its newest task, in nanoseconds since 1970; 0 without tasks."""
+        return max((task.asked for task in self.tasks.values()), default=0)
 
     def done(self, key: str) -> Task | None:
         """A task, if it is done."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d2m_model.studio.job import JOB_ID, MOST_NOTES, STEPS, Job, Task, load_job, new_job, tidy, tidy_job
+from d2m_model.studio.job import JOB_ID, MOST_NOTES, MUSIC, STEPS, Job, Task, load_job, new_job, tidy, tidy_job
 from d2m_model.studio.params import Params
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
@@ -81,7 +81,7 @@ class Jobs:
     def all(self) -> list[Job]:
         """Newest first."""
         with self._changed:
-            return sorted(self._jobs.values(), key=lambda j: _time_of(j), reverse=True)
+            return sorted(self._jobs.values(), key=lambda j: j.last_asked, reverse=True)
 
     def get(self, job_id: str) -> Job:
         """Raises Unknown."""
@@ -125,7 +125,7 @@ class Jobs:
         whether there was one."""
         with self._changed:
             order = sorted(job.tasks.values(), key=lambda t: (t.kind not in STEPS, t.asked))
-            steps = [t for t in order if t.kind in STEPS or t.kind in ("take", "own_music")]
+            steps = [t for t in order if t.kind in (*STEPS, *MUSIC)]
             lost = [t for t in steps if t.state in ("failed", "cancelled")]
             if not lost:
                 return False
@@ -253,9 +253,8 @@ class Jobs:
             for form in (path, path.resolve()):
                 if str(form) != ".":
                     text = text.replace(f"{form}/", "")
-        for folder in (
-            {t.arguments.get("folder") for t in job.tasks.values()} if job else ()
-        ):  # of songs; may have spaces
+        songs = {t.arguments.get("folder") for t in job.tasks.values()} if job else set()
+        for folder in songs:  # their names may have spaces
             if folder:
                 text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
         if job:
@@ -293,7 +292,3 @@ def _last_part(word: str) -> str:
     if start < 0 or (start > 0 and word[start - 1] not in "'\"(`=") or "//" in word or word == "/":
         return word
     return word[:start] + word.rstrip("/").rpartition("/")[2]
-
-
-def _time_of(job: Job) -> int:
-    return max((task.asked for task in job.tasks.values()), default=0)

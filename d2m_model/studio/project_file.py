@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from d2m_model.rhythm.beats_file import read_beats
 from d2m_model.studio.asked import Sound
-from d2m_model.studio.job import KEY, MOST_NOTES, NAME_LENGTH, SUFFIX, VIDEO, Job, Task, load_job
+from d2m_model.studio.job import KEY, MOST_NOTES, MUSIC, NAME_LENGTH, SUFFIX, VIDEO, Job, Task, load_job
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
@@ -254,7 +254,7 @@ def _check_task(job: Job, task: Task) -> None:
         except ValidationError as err:
             where = ".".join(str(part) for part in err.errors(include_url=False, include_input=False)[0]["loc"])
             _need(False, f"{task.key}: {printable(where)}")
-    if task.kind in ("take", "own_music"):
+    if task.kind in MUSIC:
         _need(job.take(task.number).is_file(), f"the sound of {task.key}")
     elif task.kind == "sound":
         song, file = task.arguments["use"] == "song", task.arguments["file"]

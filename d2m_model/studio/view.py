@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 from d2m_model.generate.params import Params as GenerateParams
+from d2m_model.generate.song_fit import LIMIT
 from d2m_model.rhythm.beats_file import Beats, read_beats
 from d2m_model.studio.asked import MOST_TAKES
-from d2m_model.studio.job import STEPS, Job, Task
+from d2m_model.studio.job import MUSIC, STEPS, Job, Task
 from d2m_model.studio.jobs import Jobs
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import FPS, LEVELS
 from dataset_tools.pose.overlay import BONES
 
-WHAT = {"take": "music", "own_music": "music"}
+WHAT = dict.fromkeys(MUSIC, "music")
 FILES = {
     "beats.json": "beats.json",
     "beats.mid": "beats.mid",
@@ -39,7 +40,7 @@ def state_view(jobs: Jobs, clips: list[dict[str, Any]], folders: list[Path]) -> 
             "styles": jobs.styles,
             "levels": list(LEVELS),
             "defaults": {"level": "high", "seed": params.seed, "strictness": params.strictness, "loudness": params.loudness, "style": ""},
-            "limits": {"upload_bytes": jobs.params.upload_bytes, "seconds": jobs.params.seconds, "takes": MOST_TAKES, "stretch": 0.08},
+            "limits": {"upload_bytes": jobs.params.upload_bytes, "seconds": jobs.params.seconds, "takes": MOST_TAKES, "stretch": LIMIT},
             "clips": clips,
             "folders": [{"id": number, "name": folder.resolve().name} for number, folder in enumerate(folders)],
             "jobs": [_job_line(jobs, job) for job in jobs.all()],
@@ -52,10 +53,9 @@ def state_view(jobs: Jobs, clips: list[dict[str, Any]], folders: list[Path]) -> 
 def _job_line(jobs: Jobs, job: Job) -> dict[str, Any]:
     read = job.done("read")
     takes = [t for t in job.tasks.values() if t.kind in WHAT and t.state == "done"]
-    changed = max((t.asked for t in job.tasks.values()), default=0) / 1e9
     return {
         "id": job.id, "name": job.name, "seconds": read and read.result["seconds"], "takes": len(takes),
-        "busy": _busy(job), "changed": int(changed),
+        "busy": _busy(job), "changed": job.last_asked // 10**9,
     }  # fmt: skip
 
 
@@ -154,9 +154,8 @@ def export_view(job: Job, task: Task) -> dict[str, Any]:
         "kind": kind,
         "take": take,
         "file": file,
-        "asked": str(
-            task.asked
-        ),  # tells it from an earlier one of this name; as text, because JSON's numbers are too short
+        # Tells it from an earlier one of this name; as text, because JavaScript's numbers are too short.
+        "asked": str(task.asked),
     }
 
 
@@ -170,16 +169,12 @@ def _pose_view(pose: Task | None, read: Task | None) -> dict[str, Any] | None:
 def beats_view(job: Job) -> dict[str, Any]:
     """The beats of now."""
     beats, found = read_beats(job.beats), read_beats(job.found_beats)
-    return shown_beats(beats) | {"edited": not _equal(beats, found)}
-
-
-def shown_beats(beats: Beats) -> dict[str, Any]:
-    """Beats as JSON values."""
     return {
         "beats": beats.beats.tolist(),
         "downbeats": beats.downbeats.tolist(),
         "seconds": beats.seconds,
         "tempo": beats.tempo,
+        "edited": not _equal(beats, found),
     }
 
 

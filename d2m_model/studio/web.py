@@ -145,18 +145,16 @@ def create_app(
 
     @app.put("/api/jobs/<job_id>/beats")
     def save_beats(job_id: str):
-        wanted = body(asked.BeatsRequest)
-        with jobs.lock:
-            job = jobs.get(job_id)
-            asked.save_beats(job, wanted)
-            return {"beats": view.beats_view(job)}
+        return _with_beats(job_id, asked.save_beats, body(asked.BeatsRequest))
 
     @app.post("/api/jobs/<job_id>/beats/change")
     def change_beats(job_id: str):
-        wanted = body(asked.ChangeRequest)
+        return _with_beats(job_id, asked.change_beats, body(asked.ChangeRequest))
+
+    def _with_beats(job_id: str, change: Callable[[Job, Any], None], wanted: Any) -> dict[str, Any]:
         with jobs.lock:
             job = jobs.get(job_id)
-            asked.change_beats(job, wanted)
+            change(job, wanted)
             return {"beats": view.beats_view(job)}
 
     @app.post("/api/jobs/<job_id>/dancer")
@@ -318,14 +316,13 @@ def _finished(job: Job, step: str) -> Job:
 def _file(path: Path, download_name: str | None = None) -> flask.Response:
     if not path.is_file():
         raise Unknown(path.name)
-    answer = flask.send_file(
+    return flask.send_file(
         path.resolve(),
         conditional=True,
         etag=True,
         as_attachment=download_name is not None,
         download_name=download_name,
     )
-    return answer
 
 
 def _receive(target: Path) -> None:
