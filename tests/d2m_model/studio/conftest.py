@@ -1,6 +1,8 @@
 """Jobs without a worker, for what the pages and files of the studio do."""
 
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from d2m_model.rhythm.beats_file import Beats, write_beats
 from d2m_model.studio.job import Job, Task
 from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.params import Params
+from d2m_model.studio.project_file import pack
 from d2m_model.studio.stage import application
 from dataset_tools.lib.core.array_file import write_npy
 from dataset_tools.lib.core.atomic import write_text
@@ -96,3 +99,17 @@ def finished_job(jobs: Jobs) -> Job:
         job.put(Task(key=key, kind=kind, asked=number, state="done", arguments=arguments, result=result))
     jobs.add(job)
     return job
+
+
+def project_of(job, tmp_path, changes=()) -> bytes:
+    """A job's project file, in which the files `changes` have other content, or (None) are missing."""
+    pack(job, tmp_path / "project.zip")
+    with zipfile.ZipFile(tmp_path / "project.zip") as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files |= dict(changes)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            if content is not None:
+                archive.writestr(name, content)
+    return out.getvalue()

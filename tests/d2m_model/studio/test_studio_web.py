@@ -3,7 +3,6 @@
 import io
 import json
 import threading
-import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from d2m_model.studio.job import Task, shown_name
 from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.params import Params
-from tests.d2m_model.studio.conftest import CHANGE, TOKEN, client_of, finished_job
+from tests.d2m_model.studio.conftest import CHANGE, TOKEN, client_of, finished_job, project_of
 
 # Whose request
 
@@ -241,21 +240,6 @@ def test_after_a_failed_step_nothing_waits_and_again_asks_for_all_of_it(jobs):
     assert {t.state for t in job.tasks.values()} == {"cancelled"} and jobs.queue() == []
     assert jobs.again(job) and [t.key for _, t in jobs.queue()] == ["read", "pose", "rhythm", "take-1"]
     assert not jobs.again(job)
-
-
-def project_of(job, tmp_path, changes=()):
-    from d2m_model.studio.project_file import pack
-
-    pack(job, tmp_path / "project.zip")
-    with zipfile.ZipFile(tmp_path / "project.zip") as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    files |= dict(changes)
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            if content is not None:
-                archive.writestr(name, content)
-    return out.getvalue()
 
 
 def test_a_project_opens_again_with_everything(jobs, client, tmp_path):

@@ -7,6 +7,14 @@ import pytest
 from dataset_tools.lib.parallel.prefetch import prefetch
 
 
+def numbers(ended):
+    """0 to 99; sets the event `ended` when it is closed."""
+    try:
+        yield from range(100)
+    finally:
+        ended.set()
+
+
 def test_items_come_in_order_and_an_error_in_its_place():
     def items():
         yield from range(5)
@@ -37,14 +45,7 @@ def test_no_more_than_depth_items_are_computed_ahead():
 
 def test_an_iterator_that_is_closed_early_closes_its_generator():
     ended = threading.Event()
-
-    def items():
-        try:
-            yield from range(100)
-        finally:
-            ended.set()
-
-    found = prefetch(items(), depth=1)
+    found = prefetch(numbers(ended), depth=1)
     next(found)
     found.close()
     assert ended.is_set() and list(found) == []
@@ -53,12 +54,5 @@ def test_an_iterator_that_is_closed_early_closes_its_generator():
 
 def test_an_iterator_that_is_dropped_ends_its_thread():
     ended = threading.Event()
-
-    def items():
-        try:
-            yield from range(100)
-        finally:
-            ended.set()
-
-    next(prefetch(items(), depth=1))
+    next(prefetch(numbers(ended), depth=1))
     assert ended.wait(10)
