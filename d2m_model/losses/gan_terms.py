@@ -79,7 +79,7 @@ def wave_term(predicted: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 
 
 def mel_term(predicted: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Eq. 6: L1 between log-mel spectrograms of decoded and real waves (B, S)."""
+    """The mel-spectrogram loss: L1 between log-mel spectrograms of decoded and real waves (B, S)."""
     return mel_l1(predicted, real)
 
 

@@ -57,7 +57,7 @@ def log_mel(wave: torch.Tensor) -> torch.Tensor:
 
 
 def mel_l1(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference between the `log_mel` of two waves (B, S): the paper's mel loss (Eq. 7). Returns a scalar."""
+    """Mean absolute difference between the `log_mel` of two waves (B, S): the paper's mel-spectrogram loss. Returns a scalar."""
     return F.l1_loss(log_mel(predicted), log_mel(target))
 
 
