@@ -78,8 +78,8 @@ def main() -> None:
         assert all(row.status == "ok" for row in rows), [row.reason for row in rows]
 
         def encode() -> None:
-            for pictures, sound, rate in made:
-                write_clip(folder / "bare.mp4", pictures, sound, rate)
+            for pictures, track, rate in made:
+                write_clip(folder / "bare.mp4", pictures, track, rate)
 
         def prepare() -> None:
             for _ in decoded():
@@ -100,14 +100,14 @@ def main() -> None:
                 wavfile.write(folder / "bare.wav", SAMPLE_RATE, mono)
 
         encoder, beside, before, stage = in_turns(args.repeats, encode, encode_beside, prepare, cut)
-        codec, sounds = in_turns(args.repeats, bare_audio, write_audio)
+        codec, extraction = in_turns(args.repeats, bare_audio, write_audio)
     frames = sum(row.frames for row in rows)
     table = [
         ("clips", len(cuts) / stage, frames / stage, encoder / stage),
         ("its bare encoder, same pictures", len(cuts) / encoder, frames / encoder, 1.0),
         ("the same, the other core busy", len(cuts) / beside, frames / beside, encoder / beside),
         ("what comes before its encoder", len(cuts) / before, frames / before, encoder / before),
-        ("audio", len(cuts) / sounds, frames / sounds, codec / sounds),
+        ("audio", len(cuts) / extraction, frames / extraction, codec / extraction),
         ("its bare decoder, resampler, writer", len(cuts) / codec, frames / codec, 1.0),
     ]
     print(tabulate(table, ["one process", "clips/s", "frames/s", "of the bare"], floatfmt=("", ".2f", ".0f", ".2f")))

@@ -3,7 +3,7 @@
     python -m benchmarks.codec_speed [--weights MODEL.pt] [--seconds 4] [--repeats 5] [--threads 1]
 
 Without --weights the network has the demo's sizes and random weights; the time does not depend on them. Prints the least processor
-time of `--repeats` runs of each, in turns, in milliseconds, and the difference between the two sounds.
+time of `--repeats` runs of each, in turns, in milliseconds, and the difference between the two results.
 """
 
 import time
@@ -40,23 +40,25 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     model = load_vqvae(args.weights) if args.weights else JukeboxVQVAE(DEMO)
-    sound = 0.1 * torch.randn(1, round(args.seconds * SAMPLE_RATE))
+    audio = 0.1 * torch.randn(1, round(args.seconds * SAMPLE_RATE))
     for name, level in LEVELS.items():
-        codes, times, sounds = model.encode(sound, level), {}, {}
+        codes, times, decoded = model.encode(audio, level), {}, {}
         for _ in range(args.repeats + 1):  # the first warms up
             for way, switch in (("torch", plain_torch), ("rows", nullcontext)):
                 with switch():
-                    for what, work, given in (("coding", model.encode, sound), ("decoding", model.decode, codes)):
+                    for what, work, given in (("coding", model.encode, audio), ("decoding", model.decode, codes)):
                         times.setdefault((what, way), []).append(
                             processor_ms(partial(work, given, level)) / args.seconds
                         )
-                    sounds[way] = model.decode(codes, level)
+                    decoded[way] = model.decode(codes, level)
         for what in ("coding", "decoding"):
             by_torch, by_rows = (min(times[what, way][1:]) for way in ("torch", "rows"))
             print(
                 f"{name:4s} {what:8s} torch {by_torch:5.1f}, rows {by_rows:5.1f} ms a second: {by_torch / by_rows:.1f} times as fast"
             )
-        print(f"{name:4s} the sounds differ by {float((sounds['torch'] - sounds['rows']).abs().max()):.1e} at most")
+        print(
+            f"{name:4s} the two results differ by {float((decoded['torch'] - decoded['rows']).abs().max()):.1e} at most"
+        )
 
 
 if __name__ == "__main__":

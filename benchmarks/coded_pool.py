@@ -34,13 +34,13 @@ def main() -> None:
     found = dict(np.load(file)) if file.is_file() else {"codebook": codec.codebook(LEVELS["high"]).k.numpy()}
     codes = list(found.get("codes", ()))
     for number in range(len(codes), min(args.songs, len(pool))):
-        sound, score = pool[number][: round(args.seconds * SAMPLE_RATE)].astype(np.float32) / 32767, score_of(number)
-        codes.append(encode_long(codec, torch.from_numpy(sound), LEVELS["high"]).numpy().astype(np.uint8))
+        audio, score = pool[number][: round(args.seconds * SAMPLE_RATE)].astype(np.float32) / 32767, score_of(number)
+        codes.append(encode_long(codec, torch.from_numpy(audio), LEVELS["high"]).numpy().astype(np.uint8))
         beats, downbeats = (times[times < args.seconds] for times in (score.beats, score.downbeats))
         found |= {
             f"beats_{number}": beats,
             f"downbeats_{number}": downbeats,
-            f"strength_{number}": strengths(sound, beats),
+            f"strength_{number}": strengths(audio, beats),
         }
         if number % 10 == 9 or number == min(args.songs, len(pool)) - 1:
             with atomic_write(file) as aside, open(aside, "wb") as out:

@@ -24,8 +24,8 @@ def player(level: str) -> Player:
     return Player(high=high, low=low if level == "low" else None, decoder=codec())
 
 
-def hits(sound: np.ndarray, beats: np.ndarray) -> list[float]:
+def hits(audio: np.ndarray, beats: np.ndarray) -> list[float]:
     """For each quarter of the audio (S,) the share of the beats (n,), in seconds, with an onset within 70 ms."""
-    onsets = onset_times(sound)
+    onsets = onset_times(audio)
     hit = np.array([np.abs(onsets - t).min(initial=9) < 0.07 for t in beats])
     return [float(part.mean()) for part in np.array_split(hit, 4)]

@@ -31,32 +31,32 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAST = 0.2  # lowest listed score, to show the margin around SAME
 
 
-def speed_up(sound: np.ndarray, ratio: float) -> np.ndarray:
-    """The sound with both tempo and pitch changed, like a tape."""
-    return soxr.resample(sound, SAMPLE_RATE * ratio, SAMPLE_RATE)
+def speed_up(audio: np.ndarray, ratio: float) -> np.ndarray:
+    """The audio with both tempo and pitch changed, like a tape."""
+    return soxr.resample(audio, SAMPLE_RATE * ratio, SAMPLE_RATE)
 
 
-def change_tempo(sound: np.ndarray, ratio: float) -> np.ndarray:
-    """The sound with another tempo but the same pitch, by a phase vocoder."""
+def change_tempo(audio: np.ndarray, ratio: float) -> np.ndarray:
+    """The audio with another tempo but the same pitch, by a phase vocoder."""
     librosa = load_librosa()
 
-    return librosa.effects.time_stretch(sound, rate=ratio)
+    return librosa.effects.time_stretch(audio, rate=ratio)
 
 
-def shift_pitch(sound: np.ndarray, semitones: float) -> np.ndarray:
-    """The sound with another pitch but the same tempo."""
+def shift_pitch(audio: np.ndarray, semitones: float) -> np.ndarray:
+    """The audio with another pitch but the same tempo."""
     ratio = 2 ** (semitones / 12)
-    return speed_up(change_tempo(sound, 1 / ratio), ratio)
+    return speed_up(change_tempo(audio, 1 / ratio), ratio)
 
 
-def transcode(sound: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
-    """The sound, encoded and decoded by a lossy codec."""
+def transcode(audio: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
+    """The audio, encoded and decoded by a lossy codec."""
     file = io.BytesIO()
     with av.open(file, "w", format={"libmp3lame": "mp3", "aac": "mp4"}[codec]) as out:
         stream = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
         stream.bit_rate = bit_rate
         stream.codec_context.open()
-        frame = av.AudioFrame.from_ndarray((np.clip(sound, -1, 1) * 32767).astype(np.int16)[None], "s16", "mono")
+        frame = av.AudioFrame.from_ndarray((np.clip(audio, -1, 1) * 32767).astype(np.int16)[None], "s16", "mono")
         frame.sample_rate = SAMPLE_RATE
         fit = av.AudioResampler(
             stream.codec_context.format, "mono", SAMPLE_RATE, frame_size=stream.codec_context.frame_size
@@ -68,10 +68,10 @@ def transcode(sound: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
         return np.concatenate([part.to_ndarray()[0] for part in back.decode(audio=0)]).astype(np.float32)
 
 
-def add_noise(sound: np.ndarray, decibels: float) -> np.ndarray:
-    """The sound with white noise at this signal-to-noise ratio."""
-    noise = np.random.default_rng(len(sound)).standard_normal(len(sound)).astype(np.float32)
-    return sound + noise * np.sqrt(np.mean(sound**2)) * 10 ** (-decibels / 20)
+def add_noise(audio: np.ndarray, decibels: float) -> np.ndarray:
+    """The audio with white noise at this signal-to-noise ratio."""
+    noise = np.random.default_rng(len(audio)).standard_normal(len(audio)).astype(np.float32)
+    return audio + noise * np.sqrt(np.mean(audio**2)) * 10 ** (-decibels / 20)
 
 
 EDITS = {
@@ -98,7 +98,7 @@ EDITS = {
 
 
 def plant_copies(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, tuple[str, str]]]:
-    """({name: sound}, {name: song id}, {name of a copy: (edit, name of its original)})."""
+    """({name: audio}, {name: song id}, {name of a copy: (edit, name of its original)})."""
     manifest = load_manifest(ROOT / "manifests" / "demo", clip=CompilationClip)
     songs = {song.song_id: song for song in manifest.songs}
     music = {
@@ -106,20 +106,20 @@ def plant_copies(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[st
         for name, song in songs.items()
     }
     rng, edits = np.random.default_rng(seed), list(EDITS)
-    sounds, group_of, copies = {}, {}, {}
+    audio, group_of, copies = {}, {}, {}
     for number, clip in enumerate(manifest.clips):
         whole, start = music[clip.song_id], round(clip.song_start * SAMPLE_RATE)
         length = round((clip.end - clip.start) * SAMPLE_RATE)
-        sounds[clip.clip_id], group_of[clip.clip_id] = whole[start : start + length], clip.song_id
+        audio[clip.clip_id], group_of[clip.clip_id] = whole[start : start + length], clip.song_id
         for again in range(rounds):
             edit = edits[(number * rounds + again) % len(edits)]
             most = min(0.4, 1 - 3.3 * SAMPLE_RATE / length)
             moved = start + int(rng.uniform(0.15, max(0.16, most)) * length) * int(rng.choice([-1, 1]))
             moved = int(np.clip(moved, 0, len(whole) - length))
             name = f"{clip.clip_id}-{again}"
-            sounds[name] = EDITS[edit](whole[moved : moved + length])
+            audio[name] = EDITS[edit](whole[moved : moved + length])
             group_of[name], copies[name] = f"{clip.song_id}-{edit}", (edit, clip.clip_id)
-    return sounds, group_of, copies
+    return audio, group_of, copies
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -128,9 +128,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="copies of every clip (default: 3, so 144 copies)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
-    sounds, group_of, copies = plant_copies(args.rounds, args.seed)
+    audio, group_of, copies = plant_copies(args.rounds, args.seed)
     begin = time.perf_counter()
-    prints = {name: fingerprint(sound) for name, sound in sounds.items()}
+    prints = {name: fingerprint(wave) for name, wave in audio.items()}
     made = time.perf_counter()
     matches = find_same_recordings(prints, group_of, LEAST)
     done = time.perf_counter()
@@ -146,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     song_of = {name: group.split("-")[0] for name, group in group_of.items()}
     right = [m.score for m in matches if song_of[m.first] == song_of[m.second]]
     wrong = [m.score for m in matches if song_of[m.first] != song_of[m.second]]
-    names = sorted(sounds)
+    names = sorted(audio)
     pairs = sum(song_of[a] != song_of[b] for i, a in enumerate(names) for b in names[:i])
     true, false = sum(s >= SAME_RECORDING for s in right), sum(s >= SAME_RECORDING for s in wrong)
     print(
@@ -154,8 +154,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(f"precision {true / max(1, true + false):.4f}: {true} pairs found are of one song, {false} are not")
     print(f"highest score of {pairs} pairs of different songs: {max(wrong, default=0):.3f}")
-    seconds = sum(len(sound) for sound in sounds.values()) / SAMPLE_RATE
-    print(f"{len(sounds)} clips, {seconds:.0f} s: fingerprints {made - begin:.1f} s, comparison {done - made:.1f} s")
+    seconds = sum(len(wave) for wave in audio.values()) / SAMPLE_RATE
+    print(f"{len(audio)} clips, {seconds:.0f} s: fingerprints {made - begin:.1f} s, comparison {done - made:.1f} s")
     return 0
 
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import demo_prior
-from benchmarks.sound_scores import Clips, score_line, scores, test_clips, unheard_clips
+from benchmarks.audio_scores import Clips, score_line, scores, test_clips, unheard_clips
 from d2m_model.demo.song_pool import open_pool
 from d2m_model.demo.train_vqvae import CODEC, HELD_OUT, PoolData, PoolTask, params_of
 from d2m_model.losses.spectral import mel_l1, multispectral
@@ -52,10 +52,10 @@ class CodedSongs:
         rows = torch.randint(len(self.codes), (size,), generator=rng).tolist()
         starts = torch.randint(self.codes.shape[1] - self.size, (size,), generator=rng).tolist()
         codes = np.stack([self.codes[r, s : s + self.size] for r, s in zip(rows, starts, strict=True)]).astype(np.int64)
-        sound = np.stack(
+        audio = np.stack(
             [self.pool[r, s * self.hop : (s + self.size) * self.hop] for r, s in zip(rows, starts, strict=True)]
         )
-        return torch.from_numpy(codes), torch.from_numpy(sound.astype(np.float32) / 32767)
+        return torch.from_numpy(codes), torch.from_numpy(audio.astype(np.float32) / 32767)
 
 
 def build_decoder(kind: str, level: int) -> nn.Module:
@@ -114,14 +114,14 @@ def decode_clips(
     decoder: nn.Module, codec: JukeboxVQVAE, level: int, clips: Clips
 ) -> tuple[dict[str, np.ndarray], float]:
     """(the clips' music, encoded and decoded; CPU seconds of decoding per second of music)."""
-    sounds, used, length = {}, 0.0, 0
-    for clip, audio in clips.sounds.items():
-        z = codec.embed(codec.encode(torch.from_numpy(audio)[None], level), level)
+    audio, used, length = {}, 0.0, 0
+    for clip, wave in clips.audio.items():
+        z = codec.embed(codec.encode(torch.from_numpy(wave)[None], level), level)
         begun = time.process_time()
         found = decoder(z)[0, 0].numpy()
         used, length = used + time.process_time() - begun, length + len(found)
-        sounds[clip] = np.pad(found, (0, len(audio) - len(found)))
-    return sounds, used * SAMPLE_RATE / length
+        audio[clip] = np.pad(found, (0, len(wave) - len(found)))
+    return audio, used * SAMPLE_RATE / length
 
 
 def decoder_share(pool: np.ndarray, level: int, steps: int = 12) -> float:
@@ -200,12 +200,12 @@ def main() -> None:
     clips = test_clips(layout) if args.on == "test" else unheard_clips(20, 10.0, pool, layout)
     before = json.loads(args.out.read_text(encoding="utf-8")) if args.out.is_file() else {}
     for name, decoder, extra in (("codec's own", codec.decoders[level], {}), (args.decoder, net.eval(), facts)):
-        sounds, cost = decode_clips(decoder, codec, level, clips)
+        audio, cost = decode_clips(decoder, codec, level, clips)
         parameters = sum(p.numel() for p in decoder.parameters())
         found = (
             extra
             | {"parameters": parameters, "cpu_seconds_a_second": round(cost, 4)}
-            | scores(sounds, clips, args.level)
+            | scores(audio, clips, args.level)
         )
         before[f"{args.level}, {args.on}: {name}" + (f", {extra['cpu_minutes']:g} min" if extra else "")] = found
         print(score_line(name, found), flush=True)

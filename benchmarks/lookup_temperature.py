@@ -40,17 +40,17 @@ def main() -> None:
     clips = train.clips[:: max(1, len(train.clips) // args.clips)][: args.clips]
     music = {c.clip_id: train.read(c.clip_id).audio for c in train.clips}
     embedder = Embedder(load_params(layout.params, "evaluate", EvaluateParams).embedding, layout)
-    patches = lambda sounds: np.concatenate([e.patches for s in sounds if (e := embed(s, embedder))])
+    patches = lambda audio: np.concatenate([e.patches for s in audio if (e := embed(s, embedder))])
     database = patches(music.values())
     onsets = {c.clip_id: onset_times(music[c.clip_id]) for c in clips}
     seconds, songs = {c.clip_id: frames_to_seconds(c.frames) for c in clips}, {c.clip_id: c.song for c in clips}
 
-    def report(name: str, sounds: dict[str, np.ndarray]) -> None:
-        found = {c: onset_times(s) for c, s in sounds.items()}
+    def report(name: str, audio: dict[str, np.ndarray]) -> None:
+        found = {c: onset_times(s) for c, s in audio.items()}
         pairs = np.array(list(own_minus_other(found, onsets, seconds, songs).values()))
         difference, count = np.nanmean(pairs[:, 0] - pairs[:, 1]), np.mean([len(f) for f in found.values()])
         print(
-            f"{name:>16}  P4 {difference:+.3f}  onsets {count:5.1f}  FAD {frechet(patches(sounds.values()), database):6.2f}",
+            f"{name:>16}  P4 {difference:+.3f}  onsets {count:5.1f}  FAD {frechet(patches(audio.values()), database):6.2f}",
             flush=True,
         )
 
@@ -61,12 +61,10 @@ def main() -> None:
     )
     for temperature in args.temperatures:
         model.temperature = temperature
-        sounds = {}
+        audio = {}
         for c in clips:
-            sounds[c.clip_id] = (
-                WindowComposer(model, args.level).compose(dance_of(train, c, model.stream), params).audio
-            )
-        report(f"temperature {temperature:g}", sounds)
+            audio[c.clip_id] = WindowComposer(model, args.level).compose(dance_of(train, c, model.stream), params).audio
+        report(f"temperature {temperature:g}", audio)
 
 
 if __name__ == "__main__":

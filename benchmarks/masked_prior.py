@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import demo_prior
-from benchmarks.sound_scores import Clips, score_line, scores, test_clips, unheard_clips
+from benchmarks.audio_scores import Clips, score_line, scores, test_clips, unheard_clips
 from d2m_model.demo.song_pool import genre_of, open_pool
 from d2m_model.demo.train_prior import params_of, read_music
 from d2m_model.generate.finish import normalise
@@ -228,9 +228,9 @@ def generate_music(
     model: PriorModel, draw: Draw | MaskedDraw, clips: Clips, seed: int = 0
 ) -> tuple[dict[str, np.ndarray], float]:
     """({clip: music for its rhythm}, CPU seconds of sampling per second of music)."""
-    codec, sounds, used, length = demo_prior.codec(), {}, 0.0, 0
+    codec, audio, used, length = demo_prior.codec(), {}, 0.0, 0
     draw_codes, finish = sample if isinstance(draw, Draw) else masked_sample, Finish()
-    for clip, own in clips.sounds.items():
+    for clip, own in clips.audio.items():
         beats, begun = clips.rhythm[clip], time.process_time()
         rhythm, style = (
             features_of(beats, -(-len(own) // HOP), HOP),
@@ -238,16 +238,16 @@ def generate_music(
         )
         codes = draw_codes(model.net, rhythm, style, draw, torch.Generator().manual_seed(seed))
         used, length = used + time.process_time() - begun, length + len(own)
-        sounds[clip] = normalise(
+        audio[clip] = normalise(
             decode_long(codec, codes, LEVELS[LEVEL])[: len(own)].numpy(), finish.loudness, finish.peak
         )
-    return sounds, used * SAMPLE_RATE / length
+    return audio, used * SAMPLE_RATE / length
 
 
 def score_draw(kind: str, draw: Draw | MaskedDraw, clips: Clips, keep: Path, seed: int = 0) -> dict:
     """Scores of a prior with these sampling settings."""
-    sounds, cost = generate_music(load_trained(kind, keep), draw, clips, seed)
-    found = {"draw": asdict(draw), "cpu_seconds_a_second": round(cost, 3)} | scores(sounds, clips, LEVEL)
+    audio, cost = generate_music(load_trained(kind, keep), draw, clips, seed)
+    found = {"draw": asdict(draw), "cpu_seconds_a_second": round(cost, 3)} | scores(audio, clips, LEVEL)
     print(
         score_line(f"{kind} {' '.join(f'{v:g}' for v in asdict(draw).values())}", found),
         f" {1 / cost:.1f} times real time",

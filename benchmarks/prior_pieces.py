@@ -40,10 +40,10 @@ GRID = 64
 """Frames to which every bar is resampled."""
 
 
-def bars_again(sound: np.ndarray, downbeats: np.ndarray) -> list[float]:
+def bars_again(audio: np.ndarray, downbeats: np.ndarray) -> list[float]:
     """For each correlation in `ALIKE` the share of the bars after the first that correlate at least so with an earlier bar."""
     mel = librosa.power_to_db(
-        librosa.feature.melspectrogram(y=sound, sr=SAMPLE_RATE, n_fft=1024, hop_length=256, n_mels=40), top_db=60
+        librosa.feature.melspectrogram(y=audio, sr=SAMPLE_RATE, n_fft=1024, hop_length=256, n_mels=40), top_db=60
     )
     mel -= mel.mean(axis=1, keepdims=True)
     bars = []
@@ -79,14 +79,14 @@ def main() -> None:
         turns = [(net.sizes.context + n * half) * patch for n in range(99)]
         turns = [t for t in turns if t < score.duration - 1]
         elsewhere = list(np.random.default_rng(number).uniform(1, score.duration - 1, len(turns)))
-        for name, sound in {
+        for name, audio in {
             "pieces": player.play(drawn, len(song)),
             "songs": song,
             "coded again": player.play(again, len(song)),
         }.items():
-            measured = {"tempo": demo_prior.hits(sound, score.beats), "bars again": bars_again(sound, score.downbeats)}
+            measured = {"tempo": demo_prior.hits(audio, score.beats), "bars again": bars_again(audio, score.downbeats)}
             measured |= (
-                {"seams": [seam(sound, turns)], "elsewhere": [seam(sound, elsewhere)]} if name == "pieces" else {}
+                {"seams": [seam(audio, turns)], "elsewhere": [seam(audio, elsewhere)]} if name == "pieces" else {}
             )
             for measure, values in measured.items():
                 found.setdefault(f"{name}, {measure}", []).append(values)

@@ -52,8 +52,8 @@ def readers(shards: ShardSet, folder: Path) -> dict[str, Callable]:
 
     def wav(clip_id, start, kind=".wav"):
         name = f"{folder}/{clip_id}_{start}"
-        sound, _ = soundfile.read(name + kind, dtype="float32")
-        return np.load(name + ".pose.npy"), sound, np.load(name + ".i3d.npy")
+        audio, _ = soundfile.read(name + kind, dtype="float32")
+        return np.load(name + ".pose.npy"), audio, np.load(name + ".i3d.npy")
 
     return {
         "files: .npy, sound .npy": npy,

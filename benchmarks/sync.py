@@ -36,11 +36,11 @@ LIMIT = 0.010  # seconds
 def flashing(source: Path, out: Path, frames: int) -> None:
     """Write the video with flashes in its picture and clicks as its sound."""
     pictures = (np.full_like(p, 255) if k % EVERY == 0 else p // 2 for k, p in enumerate(read_rgb(source)))
-    sound = np.zeros((2, frames * RATE // FPS), np.int16)
+    clicks = np.zeros((2, frames * RATE // FPS), np.int16)
     click = 20000 * np.sin(2 * np.pi * 2000 * np.arange(1, 221) / RATE)
     for k in range(0, frames, EVERY):
-        sound[:, k * RATE // FPS :][:, : len(click)] = click
-    write_clip(out, rgb_frames(pictures), sound, RATE, audio_codec="aac", options=DOWNLOADED)
+        clicks[:, k * RATE // FPS :][:, : len(click)] = click
+    write_clip(out, rgb_frames(pictures), clicks, RATE, audio_codec="aac", options=DOWNLOADED)
 
 
 def offset(clip: Path, wav: Path) -> float:

@@ -111,7 +111,7 @@ class Bench:
         songs = {c.clip_id: c.song for c in test.clips}
         return test, Reference(audio={c: test.read(c).audio for c in songs}, songs=songs, beats=beats)
 
-    def sounds(self, part: str, level: str, net: DanceToCodes) -> dict[str, np.ndarray]:
+    def audio(self, part: str, level: str, net: DanceToCodes) -> dict[str, np.ndarray]:
         """Music for the scored clips, like from the stage generate."""
         test, model = self.scored(part)[0], MusicModel(net, self.vqvae(level))
         with torch.random.fork_rng():  # compose sets the seed, but dropout in training must continue its own sequence
@@ -122,8 +122,8 @@ class Bench:
 
     def score(self, part: str, level: str, net: DanceToCodes) -> dict[str, float]:
         """P4 with its intervals, onsets per clip, and FAD."""
-        sounds, e = self.sounds(part, level, net), self.evaluate
-        summary, clips = score_system(sounds, self.scored(part)[1], protocols=("P4",), draws=e.draws, seed=e.seed)
+        audio, e = self.audio(part, level, net), self.evaluate
+        summary, clips = score_system(audio, self.scored(part)[1], protocols=("P4",), draws=e.draws, seed=e.seed)
         found = {}
         for name, kind in KINDS.items():
             p4 = summary["P4"][kind]
@@ -133,7 +133,7 @@ class Bench:
                 f"{name}_high": p4["difference_high"],
             }
         onsets_a_clip = float(np.mean([clip["onsets"] for clip in clips]))
-        return found | {"onsets_a_clip": onsets_a_clip, "fad": frechet(self._patches(sounds.values()), self.music())}
+        return found | {"onsets_a_clip": onsets_a_clip, "fad": frechet(self._patches(audio.values()), self.music())}
 
     @torch.no_grad()
     def motion_share(self, part: str, level: str, net: DanceToCodes) -> float:
@@ -150,8 +150,8 @@ class Bench:
         between, whole = codes.var(dim=0, unbiased=False).mean(dim=1).sum(), codes.var(dim=(0, 2), unbiased=False).sum()
         return float(between / whole.clamp(min=1e-12))
 
-    def _patches(self, sounds) -> np.ndarray:
-        return np.concatenate([found.patches for sound in sounds if (found := embed(sound, self.embedder))])
+    def _patches(self, audio) -> np.ndarray:
+        return np.concatenate([found.patches for wave in audio if (found := embed(wave, self.embedder))])
 
     def train(self, row: VariantRow, seed: int, args: argparse.Namespace) -> dict:
         """Train and score one row with a seed; returns its entry in the results."""

@@ -65,7 +65,7 @@ class GanTask:
             )
         for net in (self.net, self.discriminator):
             accelerate(net, device, params.precision, params.compile)
-        accelerate(self.vqvae.decoders[LEVELS[level]], device, params.sound_precision, params.compile)
+        accelerate(self.vqvae.decoders[LEVELS[level]], device, params.audio_precision, params.compile)
         self.held_out: HeldOutScorer | None = None
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:

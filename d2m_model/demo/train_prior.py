@@ -69,10 +69,10 @@ def song_codes(job: tuple[Path, Path, str, int]) -> dict[str, np.ndarray]:
     """Codes, beats, down-beats and strengths of one song. job: (pool, codec, level, number of the song)."""
     pool, codec, level, number = job
     torch.set_num_threads(1)
-    sound, score = open_pool(pool)[number].astype(np.float32) / 32767, score_of(number)
-    codes = encode_long(_codec(codec), torch.from_numpy(sound), LEVELS[level]).numpy().astype(np.uint8)
-    beats = score.beats[score.beats < len(sound) / SAMPLE_RATE]
-    return {"codes": codes, "beats": beats, "downbeats": score.downbeats, "strength": strengths(sound, beats)}
+    audio, score = open_pool(pool)[number].astype(np.float32) / 32767, score_of(number)
+    codes = encode_long(_codec(codec), torch.from_numpy(audio), LEVELS[level]).numpy().astype(np.uint8)
+    beats = score.beats[score.beats < len(audio) / SAMPLE_RATE]
+    return {"codes": codes, "beats": beats, "downbeats": score.downbeats, "strength": strengths(audio, beats)}
 
 
 @lru_cache

@@ -74,7 +74,7 @@ class PoolData:
 
     def clip_audio(self, index: int) -> torch.Tensor:
         """The whole audio of a song, (S,) float32, full scale 1."""
-        return self._sound(index, 0, self.songs.shape[1])
+        return self._audio(index, 0, self.songs.shape[1])
 
     def batch(self, seed: int, step: int, size: int, jitter: int = 0) -> SimpleNamespace:
         """Audio (B, S) of batch number `step`: windows from random places in random songs."""
@@ -85,9 +85,9 @@ class PoolData:
 
     def gather(self, windows) -> SimpleNamespace:
         """Audio (B, S) of the given windows, each (song, first sample)."""
-        return SimpleNamespace(audio=torch.stack([self._sound(row, start, self.size) for row, start in windows]))
+        return SimpleNamespace(audio=torch.stack([self._audio(row, start, self.size) for row, start in windows]))
 
-    def _sound(self, row: int, start: int, size: int) -> torch.Tensor:
+    def _audio(self, row: int, start: int, size: int) -> torch.Tensor:
         return torch.from_numpy(self.songs[row, start : start + size].astype(np.float32) / 32767)
 
 

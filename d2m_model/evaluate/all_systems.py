@@ -28,11 +28,11 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.parallel.workers import run_all
 
-Sounds = Mapping[str, np.ndarray]
+AudioByName = Mapping[str, np.ndarray]
 """clip -> mono float32 (S,) at 22 050 Hz."""
 
 
-class ReadSounds(Mapping):
+class LazyAudio(Mapping):
     """Sounds by name, each read at every access and not kept in memory."""
 
     def __init__(self, names: Iterable[str], read: Callable[[str], np.ndarray]):
@@ -55,7 +55,7 @@ class MusicDatabase:
     """The training music that systems are compared with, and the embedding for it."""
 
     embedder: Embedder
-    sounds: Sounds
+    audio: AudioByName
     genres: Mapping[str, str]
     """Genre of each sound; '' if unknown."""
     source: str
@@ -68,7 +68,7 @@ class MusicDatabase:
     @cached_property
     def key(self) -> str:
         """Hash of the sounds."""
-        return content(self.sounds)
+        return content(self.audio)
 
     @cached_property
     def weights(self) -> str:
@@ -91,7 +91,7 @@ class Result:
 
 
 def score(
-    systems: Mapping[str, Sounds], kinds: Mapping[str, str], reference: Reference, params: Params, kept: KeptScores,
+    systems: Mapping[str, AudioByName], kinds: Mapping[str, str], reference: Reference, params: Params, kept: KeptScores,
     *, genres: Mapping[str, str] | None = None, music: MusicDatabase | None = None,
 ) -> Result:  # fmt: skip
     """Score every system by the protocols and, with training music, by the embedding; then compare the systems.
@@ -100,10 +100,9 @@ def score(
     each system that is not a control. genres : genre of each dance; None if unknown.
     """
     cut = {
-        name: {c: as_long(sounds[c], len(reference.audio[c])) for c in sorted(sounds)}
-        for name, sounds in systems.items()
+        name: {c: as_long(audio[c], len(reference.audio[c])) for c in sorted(audio)} for name, audio in systems.items()
     }
-    keys = {name: content(sounds) for name, sounds in cut.items()}
+    keys = {name: content(audio) for name, audio in cut.items()}
     summaries, per_clip = score_all(cut, keys, reference, params, kept)
     facts = {}
     if music:
@@ -119,7 +118,7 @@ def score(
 
 
 def score_all(
-    systems: Mapping[str, Sounds], keys: Mapping[str, str], reference: Reference, params: Params, kept: KeptScores
+    systems: Mapping[str, AudioByName], keys: Mapping[str, str], reference: Reference, params: Params, kept: KeptScores
 ) -> tuple[dict[str, dict], dict[str, dict[str, dict]]]:
     """({system: summary}, {system: {clip: row}}) by the protocols. keys : hash of each system's sounds."""
     options: dict[str, Any] = {
@@ -160,7 +159,7 @@ def _key_of(reference: Reference) -> list:
 
 
 def score_embedded(
-    systems: Mapping[str, Sounds], keys: Mapping[str, str], reference: Reference, genres: Mapping[str, str] | None,
+    systems: Mapping[str, AudioByName], keys: Mapping[str, str], reference: Reference, genres: Mapping[str, str] | None,
     music: MusicDatabase, params: Params, kept: KeptScores,
 ) -> tuple[dict, dict]:  # fmt: skip
     """Genre accuracy, novelty and distances of every system; `ground truth` must be one of them.
@@ -168,10 +167,10 @@ def score_embedded(
     Returns ({'embedding', 'genre'}: what the scores are compared with, {system: (summary, {clip: row})}). Raises UserError if all
     training sounds are too short.
     """
-    embedded = lambda sounds, key: kept.points(
-        kept.key("points", music.weights, key), lambda: embed_all(sounds, music.embedder)
+    embedded = lambda audio, key: kept.points(
+        kept.key("points", music.weights, key), lambda: embed_all(audio, music.embedder)
     )
-    known = {name: points for name, points in embedded(music.sounds, music.key).items() if points}
+    known = {name: points for name, points in embedded(music.audio, music.key).items() if points}
     if not known:
         raise UserError(
             f"evaluate: every sound of the {music.source} is under 0.975 s: there is nothing to compare embeddings with"
@@ -184,13 +183,13 @@ def score_embedded(
     songs, answered, references = reference.songs, None if "declined" in asked else genres, patches_of(own.values())
     given = ("embedded", music.weights, music.key, dict(music.genres), keys["ground truth"], answered, songs)
     result = {}
-    for name, sounds in systems.items():
+    for name, audio in systems.items():
         level = music.level_of(name)
         again = coded.get(level)
         key = kept.key(*given, keys[name], params.draws, params.seed, content({level: again.points}) if again else "")
         found = kept.read(key)
         if found is None:
-            points = embedded(sounds, keys[name])
+            points = embedded(audio, keys[name])
             weights = resamples(
                 len(points), [songs[c] for c in points] if songs else None, draws=params.draws, seed=params.seed
             )

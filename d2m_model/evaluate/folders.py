@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.evaluate.all_systems import MusicDatabase, ReadSounds, Result, score
+from d2m_model.evaluate.all_systems import LazyAudio, MusicDatabase, Result, score
 from d2m_model.evaluate.kept_scores import KeptScores
 from d2m_model.evaluate.params import Params
 from d2m_model.metrics.controls import control_audio
@@ -70,7 +70,7 @@ def score_folders(
     if train and embedder:
         music = MusicDatabase(
             embedder=embedder,
-            sounds=ReadSounds(files, lambda path: read_audio(Path(path))),
+            audio=LazyAudio(files, lambda path: read_audio(Path(path))),
             genres=known,
             source=f"music in {train.name}",
         )

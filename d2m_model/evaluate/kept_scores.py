@@ -85,7 +85,7 @@ class KeptScores:
 
     def points(self, key: str, make: Callable[[], Mapping[str, Embedded | None]]) -> dict[str, Embedded | None]:
         """Embeddings by name from the cache, or else from `make`, such as `embedding.embed_all`."""
-        names = ("sounds", "counts", "patches", "segments")
+        names = ("names", "counts", "patches", "segments")
         return _unpacked(**self.arrays(key, list(names), lambda: _packed(make())))
 
     def _keep(self, write: Callable[[], None]) -> None:
@@ -101,12 +101,12 @@ def _write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def _packed(points: Mapping[str, Embedded | None]) -> dict[str, np.ndarray]:
-    """`sounds`: the names as JSON. `counts` (sounds, 2): number of patches and segments of each sound. `patches`, `segments`: (N, D)."""
+    """`names`: as JSON. `counts` (names, 2): number of patches and segments of each. `patches`, `segments`: (N, D)."""
     found = [p for p in points.values() if p]
     counts = [(len(p.patches), len(p.segments)) if p else (0, 0) for p in points.values()]
     stacked = lambda part: np.concatenate([getattr(p, part) for p in found]) if found else np.zeros((0, 0))
     return {
-        "sounds": np.frombuffer(json.dumps(list(points)).encode(), np.uint8),
+        "names": np.frombuffer(json.dumps(list(points)).encode(), np.uint8),
         "counts": np.array(counts, int).reshape(-1, 2),
         "patches": stacked("patches"),
         "segments": stacked("segments"),
@@ -114,13 +114,13 @@ def _packed(points: Mapping[str, Embedded | None]) -> dict[str, np.ndarray]:
 
 
 def _unpacked(
-    sounds: np.ndarray, counts: np.ndarray, patches: np.ndarray, segments: np.ndarray
+    names: np.ndarray, counts: np.ndarray, patches: np.ndarray, segments: np.ndarray
 ) -> dict[str, Embedded | None]:
-    names = json.loads(bytes(sounds))
+    there = json.loads(bytes(names))
     ends = np.cumsum(counts, axis=0)
     return {
         name: Embedded(patches=patches[end[0] - count[0] : end[0]], segments=segments[end[1] - count[1] : end[1]])
         if count[0]
         else None
-        for name, count, end in zip(names, counts, ends, strict=True)
+        for name, count, end in zip(there, counts, ends, strict=True)
     }

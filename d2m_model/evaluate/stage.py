@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from d2m_model.evaluate.all_systems import MusicDatabase, ReadSounds, Result, score
+from d2m_model.evaluate.all_systems import LazyAudio, MusicDatabase, Result, score
 from d2m_model.evaluate.kept_scores import KeptScores, content
 from d2m_model.evaluate.params import Params
 from d2m_model.metrics.bootstrap import resamples
@@ -36,10 +36,10 @@ def reconstructions(own: Mapping[str, np.ndarray], synthesizer: Path, level: str
 
 def coded(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> list[np.ndarray]:
     """Codes (L,) of each clip's own music at a level."""
-    from d2m_model.metrics.reconstruction import encode_sounds
+    from d2m_model.metrics.reconstruction import encode_audio
     from d2m_model.training.vqvae_files import load_vqvae
 
-    return list(encode_sounds(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own).values())
+    return list(encode_audio(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own).values())
 
 
 class Codec:
@@ -104,10 +104,10 @@ def _audio(shards: ShardSet, clip) -> np.ndarray:
 
 
 def systems_of(layout: Layout, own: Mapping[str, np.ndarray], split: str) -> dict[str, dict[str, np.ndarray]]:
-    """{system: {clip: audio}} of all systems that params.yaml names. Raises as `named_systems` and `SystemAudio.sounds`."""
+    """{system: {clip: audio}} of all systems that params.yaml names. Raises as `named_systems` and `SystemAudio.audio`."""
     systems = {}
     for name, music in named_systems(layout).items():
-        found = music.sounds(set(own), split)
+        found = music.audio(set(own), split)
         for remark in uneven(found, own):
             say("evaluate", f"{name}: {remark}")
         systems[name] = {clip: as_long(audio, len(own[clip])) for clip, audio in found.items()}
@@ -121,7 +121,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
     clips = [c.clip_id for c in test.clips]
     own, songs = {c.clip_id: _audio(test, c) for c in test.clips}, {c.clip_id: c.song for c in test.clips}
     by_id = {c.clip_id: c for c in train.clips}
-    training = ReadSounds(by_id, lambda clip: _audio(train, by_id[clip]))
+    training = LazyAudio(by_id, lambda clip: _audio(train, by_id[clip]))
     named, levels = named_systems(layout), read_names(layout.params, "levels")
     systems = systems_of(layout, own, params.split)
     embedder = Embedder(params.embedding, layout)  # before any scoring, because its weights may be missing
@@ -153,7 +153,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
     other = "high" if "high" in levels else levels[0]  # level for systems without codes
     music = MusicDatabase(
         embedder=embedder,
-        sounds=training,
+        audio=training,
         genres={clip: c.genre for clip, c in by_id.items()},
         source="train split",
         coded={level: codec.embedded(heard, embedder) for level, codec in codecs.items()},

@@ -45,19 +45,19 @@ class HeldOutScorer:
 
     def measure(self, net: DanceToCodes) -> Measurement:
         """P4's `own`, `other` and `difference`: mean F-measures (±70 ms) over clips with a reference."""
-        model, sounds = MusicModel(net, self.vqvae), {}
+        model, audio = MusicModel(net, self.vqvae), {}
         for clip in self.clips:
             dance, visual = getattr(self.shards.read(clip.clip_id), model.stream), self.shards.read_i3d(clip.clip_id)
-            sound = render(
+            made = render(
                 model.for_genre(clip.genre), dance, (clip.width, clip.height), visual, fade=round(FADE * SAMPLE_RATE)
             )
-            sounds[clip.clip_id] = normalise(sound, LOUDNESS, PEAK)
-        found = {name: onset_times(sound) for name, sound in sounds.items()}
+            audio[clip.clip_id] = normalise(made, LOUDNESS, PEAK)
+        found = {name: onset_times(wave) for name, wave in audio.items()}
         pairs = np.array(list(own_minus_other(found, self.onsets, self.seconds, self.songs).values()))
         own, other = (
             pairs[np.isfinite(pairs).all(axis=1)].mean(axis=0) if np.isfinite(pairs).all(axis=1).any() else (0.0, 0.0)
         )
-        return Measurement({"P4_difference": own - other, "P4_own": own, "P4_other": other}, sounds)
+        return Measurement({"P4_difference": own - other, "P4_own": own, "P4_other": other}, audio)
 
 
 def _spread(clips: list[ClipEntry], count: int) -> list[ClipEntry]:

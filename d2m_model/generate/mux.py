@@ -81,15 +81,15 @@ def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *
                 packets = _copied(source, shown, picture, zero)
             else:
                 picture, packets = _encoded(source, shown, target, zero, video.name)
-            sound = target.add_stream("aac", rate=rate, layout=LAYOUTS[len(audio)], bit_rate=BITRATE)
-            sound.codec_context.flags |= av.codec.context.Flags.bitexact
+            stream = target.add_stream("aac", rate=rate, layout=LAYOUTS[len(audio)], bit_rate=BITRATE)
+            stream.codec_context.flags |= av.codec.context.Flags.bitexact
             try:
                 target.start_encoding()
             except (ValueError, av.error.FFmpegError) as err:
                 if copy:
                     raise _CannotHold from None
                 raise UserError(f"{out}: can't be written: {err}") from None
-            for packet in merge(packets, _audio_packets(sound, audio, delay), key=_when):
+            for packet in merge(packets, _audio_packets(stream, audio, delay), key=_when):
                 with _ffmpeg_writing(out):
                     target.mux(packet)
         if copy and _look(aside) != _look(video):
@@ -208,8 +208,8 @@ def _encoded(source, shown, target, zero: Fraction, name: str) -> tuple[av.Video
     return picture, packets()
 
 
-def _audio_packets(sound, audio: np.ndarray, delay: float) -> Iterator[av.Packet]:
-    rate = sound.codec_context.sample_rate
+def _audio_packets(stream, audio: np.ndarray, delay: float) -> Iterator[av.Packet]:
+    rate = stream.codec_context.sample_rate
     first = round(delay * rate)
     samples = np.concatenate(
         [np.zeros((len(audio), max(0, first)), np.float32), np.asarray(audio, np.float32)[:, max(0, -first) :]], axis=1
@@ -219,5 +219,5 @@ def _audio_packets(sound, audio: np.ndarray, delay: float) -> Iterator[av.Packet
             np.ascontiguousarray(samples[:, at : at + BLOCK]), format="fltp", layout=LAYOUTS[len(audio)]
         )
         frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
-        yield from sound.encode(frame)
-    yield from sound.encode(None)
+        yield from stream.encode(frame)
+    yield from stream.encode(None)

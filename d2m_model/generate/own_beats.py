@@ -79,27 +79,27 @@ def asked_beats(beats: Beats, given: Given, goals: np.ndarray) -> Beats:
     return as_written(shifted(beats, given.shift) if given.shift else beats)
 
 
-def goals_of_sound(path: Path, video: Path | None) -> np.ndarray:
+def goals_of_audio(path: Path, video: Path | None) -> np.ndarray:
     """The tracked beats (k,) of a sound, in seconds from its start; of the dance's own video, from frame 0 of the dance to its end.
 
-    Raises UserError as `read_song` or `sound_of_dance`, and for a sound without beats.
+    Raises UserError as `read_song` or `audio_of_dance`, and for a sound without beats.
     """
     import soxr
 
     if video is not None and path.samefile(video):
-        heard = sound_of_dance(video, begin_of(video), frames_of(video))
+        heard = audio_of_dance(video, begin_of(video), frames_of(video))
         if heard is None:
             raise UserError(f"{path}: has no sound, so --snap has no goal; name another sound")
     else:
-        sound, rate = read_song(path)
-        heard = soxr.resample(to_mono(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
+        audio, rate = read_song(path)
+        heard = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
     found = sharpened(music_beats(heard), heard).beats
     if not len(found):
         raise UserError(f"{path}: no beat was found in this sound, so --snap has no goal; name another sound")
     return found
 
 
-def sound_of_dance(video: Path, begin: float, frames: int) -> np.ndarray | None:
+def audio_of_dance(video: Path, begin: float, frames: int) -> np.ndarray | None:
     """A video's own sound (frames * 735,) float32 at 22 050 Hz from frame 0 of the dance on, with silence where it has none; None without a
     sound. begin: time of frame 0 in seconds of the video's clock. Raises UserError as `read_audio`."""
     import soxr
@@ -108,6 +108,6 @@ def sound_of_dance(video: Path, begin: float, frames: int) -> np.ndarray | None:
     if found is None:
         return None
     samples, rate = found
-    sound = soxr.resample(to_mono(samples.astype(np.float32) / 32768, rate), rate, SAMPLE_RATE).astype(np.float32)
+    audio = soxr.resample(to_mono(samples.astype(np.float32) / 32768, rate), rate, SAMPLE_RATE).astype(np.float32)
     wanted = frames_to_samples(frames)
-    return np.pad(sound[:wanted], (0, max(0, wanted - len(sound))))
+    return np.pad(audio[:wanted], (0, max(0, wanted - len(audio))))

@@ -18,7 +18,7 @@ OTHERWISE = 44100
 class OwnMusic:
     """An excerpt of a song, fitted to a dance's beats."""
 
-    sound: np.ndarray
+    audio: np.ndarray
     """(C, S) float32, C 1 or 2."""
     rate: int
     """Sample rate in Hz, one of RATES."""
@@ -41,7 +41,7 @@ def own_music(songs: list[OwnSong], beats: Beats, seconds: float) -> OwnMusic:
     import soxr
 
     fit = best_fit(songs, beats.beats, beats.downbeats, seconds, beats.strength)
-    sound, rate = read_song(fit.song.path)
+    audio, rate = read_song(fit.song.path)
     if rate not in RATES:
-        sound, rate = soxr.resample(sound.T, rate, OTHERWISE).T.astype(np.float32), OTHERWISE
-    return OwnMusic(sound=stretch(sound, rate, fit.moments, seconds), rate=rate, fit=fit)
+        audio, rate = soxr.resample(audio.T, rate, OTHERWISE).T.astype(np.float32), OTHERWISE
+    return OwnMusic(audio=stretch(audio, rate, fit.moments, seconds), rate=rate, fit=fit)

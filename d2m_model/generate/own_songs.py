@@ -109,11 +109,11 @@ def read_songs(
         beats = _kept_beats(kept)
         if beats is None:
             try:
-                sound, rate = read_song(path)
+                audio, rate = read_song(path)
             except UserError as err:
                 say("generate", f"warning: left out: {err}")
                 continue
-            heard = soxr.resample(to_mono(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
+            heard = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
             beats = sharpened(music_beats(heard, tracker), heard)
             cache.mkdir(parents=True, exist_ok=True)
             write_beats(kept, beats)
@@ -124,14 +124,14 @@ def read_songs(
     return songs
 
 
-def sharpened(beats: Beats, sound: np.ndarray) -> Beats:
+def sharpened(beats: Beats, audio: np.ndarray) -> Beats:
     """The beats of audio (S,) at 22 050 Hz, each moved to the attack within REACH; beats without an attack are moved by the median of
     the other shifts."""
     librosa = load_librosa()
 
     if len(beats.beats) < 2:
         return beats
-    envelope = librosa.onset.onset_strength(y=sound, sr=SAMPLE_RATE, hop_length=FINE, n_fft=8 * FINE, n_mels=32, lag=2)
+    envelope = librosa.onset.onset_strength(y=audio, sr=SAMPLE_RATE, hop_length=FINE, n_fft=8 * FINE, n_mels=32, lag=2)
     rate, clear = SAMPLE_RATE / FINE, CLEAR * float(envelope.mean())
     moves = np.full(len(beats.beats), np.nan)
     for number, beat in enumerate(beats.beats):

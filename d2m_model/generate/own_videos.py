@@ -21,8 +21,8 @@ from d2m_model.generate.detected_beats import write_beats as write_detected
 from d2m_model.generate.finish import loudness_note, normalise, write_wav
 from d2m_model.generate.given_files import VIDEOS, videos_of
 from d2m_model.generate.mux import mux
-from d2m_model.generate.original_sound import mixed
-from d2m_model.generate.own_beats import NOTHING, Given, asked_beats, cut_to, goals_of_sound
+from d2m_model.generate.original_audio import mixed
+from d2m_model.generate.own_beats import NOTHING, Given, asked_beats, cut_to, goals_of_audio
 from d2m_model.generate.own_music import own_music
 from d2m_model.generate.own_songs import read_songs
 from d2m_model.generate.own_video import Posed, begin_of, dance_of_pose, frames_of, read_dance, read_posed
@@ -97,7 +97,7 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
     rhythm = load_rhythm(trained_rhythm(layout)) if "beats" in streams and not given.beats else None
     goals = np.zeros(0)
     if given.snap and given.snap != MOTION:
-        goals = goals_of_sound(given.snap, video)
+        goals = goals_of_audio(given.snap, video)
     if given.beats and set(streams) == {"beats"} and not given.needs_pose:
         begin = begin_of(video) if video else 0.0
         frames = frames_of(video) if video else len(given.pose.pose) if given.pose else None
@@ -209,9 +209,9 @@ def _make_music(
                 if again
                 else models[level].compose(found.dance, chosen).audio
             )
-            sound, note = mixed(made, SAMPLE_RATE, video, found.begin, mix, chosen) if mix and video else (made, "")
-            note += ("" if again else loudness_note(sound, chosen.loudness)) + _written(
-                out, sound, SAMPLE_RATE, video, found.begin
+            audio, note = mixed(made, SAMPLE_RATE, video, found.begin, mix, chosen) if mix and video else (made, "")
+            note += ("" if again else loudness_note(audio, chosen.loudness)) + _written(
+                out, audio, SAMPLE_RATE, video, found.begin
             )
             if beats:
                 write_detected(
@@ -241,13 +241,13 @@ def fit_music(
     _export(found.dance.beats, beats_out)
     made = own_music(songs, found.dance.beats, seconds)
     say("generate", made.told)
-    audio = normalise(made.sound, params.loudness, params.peak, made.rate)
-    sound, note = mixed(audio, made.rate, video, found.begin, mix, params) if mix and video else (audio, "")
-    note += loudness_note(sound, params.loudness, made.rate) + _written(out, sound, made.rate, video, found.begin)
+    music = normalise(made.audio, params.loudness, params.peak, made.rate)
+    audio, note = mixed(music, made.rate, video, found.begin, mix, params) if mix and video else (music, "")
+    note += loudness_note(audio, params.loudness, made.rate) + _written(out, audio, made.rate, video, found.begin)
     if beats:
-        heard = soxr.resample(to_mono(audio, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)
+        mono = soxr.resample(to_mono(music, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)
         write_detected(
-            out.with_suffix(".json"), heard, sound=out.name, song=made.fit.song.name, seconds=round(seconds, 3)
+            out.with_suffix(".json"), mono, sound=out.name, song=made.fit.song.name, seconds=round(seconds, 3)
         )
     say("generate", f"own music: {seconds:.1f} s -> {out}{note}")
 

@@ -77,18 +77,18 @@ def splice(take: np.ndarray, new: np.ndarray, region: Region, fade: float) -> np
     return out
 
 
-def spectral_jumps(sound: np.ndarray) -> np.ndarray:
+def spectral_jumps(audio: np.ndarray) -> np.ndarray:
     """(n,): change of the log spectrum of `sound` (S,) over 23 ms in dB, root mean square over frequency. Entry k is for sample
     (k + 4) * 128. S must be at least 1 024."""
-    frames = np.lib.stride_tricks.sliding_window_view(sound, FRAME)[::STEP] * np.hanning(FRAME)
+    frames = np.lib.stride_tricks.sliding_window_view(audio, FRAME)[::STEP] * np.hanning(FRAME)
     spectra = 20 * np.log10(np.abs(np.fft.rfft(frames)) + FLOOR)
     return np.sqrt(np.square(spectra[APART:] - spectra[:-APART]).mean(axis=1))
 
 
-def seam(sound: np.ndarray, at: Sequence[float]) -> float:
+def seam(audio: np.ndarray, at: Sequence[float]) -> float:
     """The largest spectral jump of audio (S,) at 22 050 Hz at the times `at` in seconds, divided by the 95th percentile of all its
     jumps. Below 1, a seam stands out no more than the music's own events."""
-    jumps = spectral_jumps(sound)
+    jumps = spectral_jumps(audio)
     own = float(np.quantile(jumps, 0.95))
     places = [round(second * SAMPLE_RATE / STEP) for second in at]
     there = [jumps[max(0, place - 6) : place + 3].max() for place in places]

@@ -85,12 +85,12 @@ def _generate_clip(
         model.compose(dance_of(shards, entry, model.stream, rhythm), params),
         frames_to_seconds(entry.frames),
     )
-    sound, codes, heard = (f"{entry.clip_id}{suffix}" for suffix in (".wav", ".codes.npy", ".json"))
-    write_wav(folder / sound, made.audio)
+    wav, codes, detected = (f"{entry.clip_id}{suffix}" for suffix in (".wav", ".codes.npy", ".json"))
+    write_wav(folder / wav, made.audio)
     if made.codes:
         write_npy(folder / codes, made.codes[model.level].numpy().astype(np.int16))
     if beats:
-        facts: dict[str, Any] = {"sound": sound, "level": label.split()[-1], "seed": params.seed, "seconds": seconds}
-        write_beats(folder / heard, made.audio, **facts)
+        facts: dict[str, Any] = {"sound": wav, "level": label.split()[-1], "seed": params.seed, "seconds": seconds}
+        write_beats(folder / detected, made.audio, **facts)
     row = GeneratedRow(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
-    return row, {sound} | ({codes} if made.codes else set()) | ({heard} if beats else set())
+    return row, {wav} | ({codes} if made.codes else set()) | ({detected} if beats else set())

@@ -92,7 +92,7 @@ def _gain(raw: np.ndarray, audio: np.ndarray, first: int, params: Params) -> np.
     new music."""
     before = slice(max(0, first - round(MIDST * SAMPLE_RATE)), first)
     there, here = (
-        float(np.sqrt(np.mean(np.square(sound[before], dtype=np.float64)))) if first else 0.0 for sound in (audio, raw)
+        float(np.sqrt(np.mean(np.square(wave[before], dtype=np.float64)))) if first else 0.0 for wave in (audio, raw)
     )
     if min(there, here) > 1e-4:
         return np.float32(min(there / here, params.peak / max(1e-4, float(np.abs(raw[first:]).max(initial=1e-4)))))

@@ -14,7 +14,7 @@ import numpy as np
 
 from d2m_model.generate.finish import write_wav
 from d2m_model.generate.mux import mux
-from d2m_model.listen import sounds
+from d2m_model.listen import study_audio
 from d2m_model.listen.design import SCALE, Stimulus
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
@@ -47,12 +47,13 @@ def write_media(
     for stimulus, draft in drafts.items():
         if stimulus.task == "headphones":
             _write_stereo(
-                draft, sounds.headphone_sound((int(stimulus.clip[0]), int(stimulus.clip[1]), int(stimulus.clip[2])))
+                draft,
+                study_audio.headphone_audio((int(stimulus.clip[0]), int(stimulus.clip[1]), int(stimulus.clip[2]))),
             )
             continue
-        audio = music(stimulus.system or sounds.TRUTH, stimulus.clip)
+        audio = music(stimulus.system or study_audio.TRUTH, stimulus.clip)
         if stimulus.task == "quality":
-            write_wav(draft, sounds.counted_beeps(audio, stimulus.answer) if stimulus.answer else audio)
+            write_wav(draft, study_audio.counted_beeps(audio, stimulus.answer) if stimulus.answer else audio)
         elif stimulus.answer:
             texts = (_caption(frame.to_ndarray(format="rgb24"), stimulus.answer) for frame in shown)
             write_clip(captioned, rgb_frames(texts), None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.listen import sounds
+from d2m_model.listen import study_audio
 from d2m_model.listen.design import Stimulus, headphone_stimuli, session, stimuli_of
 from d2m_model.listen.media import excerpt_frames, file_name, write_media
 from d2m_model.listen.params import Params
@@ -26,7 +26,7 @@ def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]
     Raises UserError where an earlier stage has not run, or where the study was begun with other parameters or sounds.
     """
     shards = ShardSet(layout.stage("shards"), params.split)
-    systems = sounds.systems_of(layout, params.systems)
+    systems = study_audio.systems_of(layout, params.systems)
     drawn = np.random.default_rng(params.seed).permutation(len(shards.clips))[: params.clips]
     clips = [shards.clips[i].clip_id for i in sorted(drawn)]
     stimuli = [s for task, names in systems.items() for s in stimuli_of(task, names, clips)]
@@ -37,7 +37,7 @@ def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]
     }
     dealt |= {"systems": systems, "clips": clips, "headphones": bool(params.headphones_right)}
     store = Store(layout.stage("listen") / "study.db")
-    secret = store.begin(dealt | {"sounds": sounds.study_key(layout, params.split, systems["coherence"], clips)})
+    secret = store.begin(dealt | {"sounds": study_audio.study_key(layout, params.split, systems["coherence"], clips)})
     files = {s: file_name(secret, s) for s in stimuli}
     folder = layout.stage("listen") / "media"
     if not all((folder / name).is_file() for name in files.values()):
@@ -53,9 +53,9 @@ def make_files(
     frames = {c.clip_id: excerpt_frames(c.frames, params.seconds) for c in shards.clips}
     excerpts = {}
     for system in progress(systems, "listen: sounds", unit="system"):
-        found = sounds.system_audio(layout, shards, system, clips, params.seed)
+        found = study_audio.system_audio(layout, shards, system, clips, params.seed)
         excerpts |= {(system, clip): audio[: frames_to_samples(frames[clip])] for clip, audio in found.items()}
-    gains, level = sounds.loudness_gains(excerpts, params.loudness)
+    gains, level = study_audio.loudness_gains(excerpts, params.loudness)
     if level < params.loudness - 0.05:
         say(
             "listen",

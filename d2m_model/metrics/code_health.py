@@ -34,14 +34,14 @@ def hum_share(audio: np.ndarray, rate: float) -> float:
 
 
 def hum_scores(
-    sounds: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], rate: float, weights: Mapping[str, np.ndarray]
+    audio: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], rate: float, weights: Mapping[str, np.ndarray]
 ) -> dict:
     """{'hum_ratio': mean `hum_share` of a system's sounds, divided by that of the reconstructions of the same clips}, with bounds.
 
     again : clip -> its own music, encoded and decoded at the system's level. weights : from `resamples` over the sorted clips.
     """
-    clips = sorted(sounds)
-    made, coded = (np.array([hum_share(of[c], rate) for c in clips]) for of in (sounds, again))
+    clips = sorted(audio)
+    made, coded = (np.array([hum_share(of[c], rate) for c in clips]) for of in (audio, again))
     return with_intervals(
         lambda w: {"hum_ratio": weighted_mean(w, made) / weighted_mean(w, coded)}, len(clips), weights
     )

@@ -108,7 +108,7 @@ def beat_controls(
         FITTED: fit_songs(songs, dances, samples),
         RHYTHM: rhythm_clicks({c: b for c, b in rhythm.items() if c in samples}, samples),
     }
-    return {name: sounds for name, sounds in made.items() if sounds}
+    return {name: of_clips for name, of_clips in made.items() if of_clips}
 
 
 def control_audio(
@@ -137,4 +137,4 @@ def control_audio(
         result["fixed click"][clip] = click_track(n)
         result["silence"][clip] = silence(n)
         result["white noise"][clip] = white_noise(n, seed + i)
-    return {name: sounds for name, sounds in result.items() if sounds}
+    return {name: of_clips for name, of_clips in result.items() if of_clips}

@@ -71,16 +71,16 @@ def embed(audio: np.ndarray, embedder: Embedder) -> Embedded | None:
     return Embedded(patches=points, segments=np.stack([p.mean(axis=0) for p in np.split(points, ends)]))
 
 
-def embed_all(sounds: Mapping[str, np.ndarray], embedder: Embedder) -> dict[str, Embedded | None]:
-    """{name: `embed` of the sound}, in the order of `sounds`."""
-    return {name: embed(sounds[name], embedder) for name in sounds}
+def embed_all(audio: Mapping[str, np.ndarray], embedder: Embedder) -> dict[str, Embedded | None]:
+    """{name: `embed` of the sound}, in the order of `audio`."""
+    return {name: embed(audio[name], embedder) for name in audio}
 
 
 @dataclass(frozen=True, eq=False)
 class Database:
     """Embedded training music: the sounds that are searched, and the reference of FAD."""
 
-    sounds: Sequence[Embedded]
+    audio: Sequence[Embedded]
     genres: Sequence[str]
     """Genre of each sound; '' if unknown."""
     segments: np.ndarray = field(init=False)
@@ -91,9 +91,9 @@ class Database:
     """(M,): the genre of each segment."""
 
     def __post_init__(self):
-        object.__setattr__(self, "segments", np.concatenate([s.segments for s in self.sounds]))
-        object.__setattr__(self, "music", EmbeddedMusic(np.concatenate([s.patches for s in self.sounds])))
-        object.__setattr__(self, "labels", np.repeat(list(self.genres), [len(s.segments) for s in self.sounds]))
+        object.__setattr__(self, "segments", np.concatenate([s.segments for s in self.audio]))
+        object.__setattr__(self, "music", EmbeddedMusic(np.concatenate([s.patches for s in self.audio])))
+        object.__setattr__(self, "labels", np.repeat(list(self.genres), [len(s.segments) for s in self.audio]))
 
     def nearest(self, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(genres, Euclidean distances), both (M,), of the nearest database segment to each of segments (M, D)."""

@@ -15,7 +15,7 @@ from dataset_tools.lib.core.limits import CLIP_SECONDS, check_regular_file
 from dataset_tools.lib.core.names import to_nfc
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 TOLERANCE = 0.1
 """Share of the reference's length by which a generated sound may be shorter without being padded."""
 
@@ -31,11 +31,11 @@ def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
 
 def read_audio(path: Path) -> np.ndarray:
     """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite; channels are mixed by `mono.to_mono`. Raises as
-    `heard`."""
-    return heard(path)[0]
+    `read_with_format`."""
+    return read_with_format(path)[0]
 
 
-def heard(path: Path) -> tuple[np.ndarray, Samples]:
+def read_with_format(path: Path) -> tuple[np.ndarray, Samples]:
     """(audio as in `read_audio`, the samples of the file). Raises UserError as `audio_file.read_samples`, and for a sound that is too
     short for one sample."""
     found = read_samples(path, mono=True)
@@ -52,9 +52,11 @@ def audio_files(folder: Path) -> dict[str, Path]:
     no regular file, such as a pipe."""
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
-    files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SOUNDS and not p.name.startswith("."))
+    files = sorted(
+        p for p in Path(folder).iterdir() if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith(".")
+    )
     if not files:
-        raise UserError(f"{folder}: no sound files ({', '.join(SOUNDS)}) in it")
+        raise UserError(f"{folder}: no sound files ({', '.join(AUDIO_SUFFIXES)}) in it")
     result = {}
     for path in files:
         stem = to_nfc(path.stem)
@@ -100,12 +102,12 @@ def training_files(folder: Path) -> list[tuple[Path, str]]:
     found = [
         p
         for p in sorted(Path(folder).glob("*")) + sorted(Path(folder).glob("*/*"))
-        if p.suffix.lower() in SOUNDS and p.is_file()
+        if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file()
     ]
     found = [p for p in found if not p.name.startswith(".")]
     if not found:
         raise UserError(
-            f"{folder}: no sound files ({', '.join(SOUNDS)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav"
+            f"{folder}: no sound files ({', '.join(AUDIO_SUFFIXES)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav"
         )
     return [(p, "" if p.parent == Path(folder) else to_nfc(p.parent.name)) for p in found]
 

@@ -198,13 +198,13 @@ def audio_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     """Loudness of every system and control, its difference from the clips' own music, spectral distance and, for a corpus, novelty."""
     rows = []
     for name, summary in systems.items():
-        sound, novelty = summary.get("sound", {}), summary.get("novelty")
+        audio, novelty = summary.get("sound", {}), summary.get("novelty")
         row: dict[str, Any] = {
             "system": name,
-            "loudness LUFS": counted(sound, "lufs", 1),
-            "difference LU": counted(sound, "loudness_difference_lu", 1),
+            "loudness LUFS": counted(audio, "lufs", 1),
+            "difference LU": counted(audio, "loudness_difference_lu", 1),
         }
-        row["log-mel distance dB"] = counted(sound, "log_mel_distance_db", 1)
+        row["log-mel distance dB"] = counted(audio, "log_mel_distance_db", 1)
         rows.append(row | ({"novelty": counted(novelty, "novelty", 2)} if novelty else {}))
     return frame(rows)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from d2m_model.metrics.sound import HOP, Sound
+from d2m_model.metrics.audio_features import HOP, AudioFeatures
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
 WINDOWS = (0.07, 0.05)
@@ -24,7 +24,7 @@ SIGMA = 3 / FPS
 
 def onset_times(audio: np.ndarray) -> np.ndarray:
     """Onsets (n,) in seconds of audio (S,) at 22 050 Hz, from librosa's detector with its defaults."""
-    return Sound(audio).onsets if len(audio) else np.zeros(0)
+    return AudioFeatures(audio).onsets if len(audio) else np.zeros(0)
 
 
 def f_measure(reference: np.ndarray, estimate: np.ndarray, window: float = 0.07) -> float:
@@ -66,7 +66,7 @@ def pair_scores(
     seconds: Mapping[str, float],
     window: float = 0.07,
     score: Callable[[np.ndarray, np.ndarray], float] | None = None,
-    left_out: Callable[[str, str], bool] = lambda sound, dance: False,
+    left_out: Callable[[str, str], bool] = lambda audio, dance: False,
 ) -> np.ndarray:
     """The score of every sound against every dance: (estimates, references), within 0..1 or nan.
 
@@ -75,12 +75,12 @@ def pair_scores(
     """
     score = score or (lambda reference, estimate: f_measure(reference, estimate, window))
     result = np.full((len(estimates), len(references)), np.nan)
-    for i, (sound, found) in enumerate(estimates.items()):
+    for i, (audio, found) in enumerate(estimates.items()):
         for j, (dance, reference) in enumerate(references.items()):
-            if sound == dance:
+            if audio == dance:
                 result[i, j] = score(reference[reference < seconds[dance]], found)
-            elif not left_out(sound, dance):
-                end = min(seconds[sound], seconds[dance])
+            elif not left_out(audio, dance):
+                end = min(seconds[audio], seconds[dance])
                 result[i, j] = score(reference[reference < end], found[found < end])
     return result
 
@@ -104,18 +104,18 @@ def own_minus_other(
 
     score : as in `pair_scores`. `other` is nan where no other song's clip has a defined score.
     """
-    alike = lambda sound, dance: songs[sound] == songs[dance]
+    alike = lambda audio, dance: songs[audio] == songs[dance]
     return own_and_other(
         pair_scores(estimates, references, seconds, window, score, alike), list(estimates), list(references), songs
     )
 
 
 def own_and_other(
-    scores: np.ndarray, sounds: Sequence[str], dances: Sequence[str], songs: Mapping[str, str]
+    scores: np.ndarray, audio: Sequence[str], dances: Sequence[str], songs: Mapping[str, str]
 ) -> dict[str, tuple[float, float]]:
     """As `own_minus_other`, from scores (sounds, dances) by `pair_scores`."""
     result = {}
-    for i, clip in enumerate(sounds):
+    for i, clip in enumerate(audio):
         other = mean_of_others(scores[i : i + 1], dances, songs, songs[clip])[0]
         result[clip] = (float(scores[i, dances.index(clip)]), float(other))
     return result

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.metrics.inputs import audio_files, heard, uneven
+from d2m_model.metrics.inputs import audio_files, read_with_format, uneven
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.names import find_file, is_outside
@@ -74,8 +74,8 @@ def read_systems(folders: Mapping[str, Path], reference: Path, table: Path | Non
         remarks += [note if len(files) == 1 else f"{name}: {note}" for note in notes]
     own, notes = _read_side("reference", known)
     remarks += notes
-    for name, sounds in systems.items():
-        remarks += [note if len(files) == 1 else f"{name}: {note}" for note in uneven(sounds, own)]
+    for name, audio in systems.items():
+        remarks += [note if len(files) == 1 else f"{name}: {note}" for note in uneven(audio, own)]
     return PairedSystems(
         systems=systems, reference=own, songs=columns["song"], genres=columns["genre"], remarks=remarks
     )
@@ -129,9 +129,9 @@ def inside(folder: Path, name: str, table: Path) -> Path:
 
 
 def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:
-    sounds, rates, mixed, alone, silent = {}, Counter(), [], [], []
+    audio, rates, mixed, alone, silent = {}, Counter(), [], [], []
     for name, path in paths.items():
-        sounds[name], found = heard(path)
+        audio[name], found = read_with_format(path)
         rates[found.rate] += 1
         mixed += [name] * (found.channels > 1 and found.lone_channel is None)
         alone += [name] * (found.lone_channel is not None)
@@ -149,7 +149,7 @@ def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray]
         )
     if silent:
         notes.append(f"{len(silent)} {side} files are digital silence: {_some(silent)}")
-    return sounds, notes
+    return audio, notes
 
 
 def _some(names: list[str]) -> str:

@@ -13,15 +13,15 @@ from d2m_model.metrics.p4_onsets import mean_of_others
 
 
 def permuted_differences(
-    scores: np.ndarray, sounds: Sequence[str], dances: Sequence[str], songs: Mapping[str, str]
+    scores: np.ndarray, audio: Sequence[str], dances: Sequence[str], songs: Mapping[str, str]
 ) -> np.ndarray:
     """(sounds, sounds): entry [i, j] is the difference of sound i if the dance of clip j were its own; nan if undefined.
 
     scores : (sounds, dances) from `p4_onsets.pair_scores`; the dances must include those of all sounds.
     """
-    own = scores[:, [dances.index(clip) for clip in sounds]]
-    other = {song: mean_of_others(scores, dances, songs, song) for song in {songs[clip] for clip in sounds}}
-    return own - np.stack([other[songs[clip]] for clip in sounds], axis=1)
+    own = scores[:, [dances.index(clip) for clip in audio]]
+    other = {song: mean_of_others(scores, dances, songs, song) for song in {songs[clip] for clip in audio}}
+    return own - np.stack([other[songs[clip]] for clip in audio], axis=1)
 
 
 def chance(differences: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[str, float]:

@@ -11,37 +11,37 @@ from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 
 
 @torch.no_grad()
-def encode_sounds(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Sounds {clip: (S,)} to {clip: codes (S // hop,)} of `level` (0, 1 or 2)."""
-    return {clip: model.encode(torch.from_numpy(audio)[None], level)[0].numpy() for clip, audio in sounds.items()}
+def encode_audio(model: JukeboxVQVAE, level: int, audio: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Audio {clip: (S,)} to {clip: codes (S // hop,)} of `level` (0, 1 or 2)."""
+    return {clip: model.encode(torch.from_numpy(wave)[None], level)[0].numpy() for clip, wave in audio.items()}
 
 
 @torch.no_grad()
-def decode_sounds(
-    model: JukeboxVQVAE, level: int, codes: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]
+def decode_audio(
+    model: JukeboxVQVAE, level: int, codes: Mapping[str, np.ndarray], audio: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Codes {clip: (S // hop,)} to {clip: audio (S,)}, each as long as the original in `sounds`; an incomplete hop at the end is
+    """Codes {clip: (S // hop,)} to {clip: audio (S,)}, each as long as the original in `audio`; an incomplete hop at the end is
     silent."""
     result = {}
-    for clip, audio in sounds.items():
+    for clip, wave in audio.items():
         found = model.decode(torch.from_numpy(codes[clip])[None], level)[0].numpy()
-        result[clip] = np.pad(found, (0, max(0, len(audio) - len(found))))[: len(audio)]
+        result[clip] = np.pad(found, (0, max(0, len(wave) - len(found))))[: len(wave)]
     return result
 
 
-def reconstruct(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Sounds {clip: (S,)}, encoded and decoded at `level` (0, 1 or 2): the best that a system of this level can sound."""
-    return decode_sounds(model, level, encode_sounds(model, level, sounds), sounds)
+def reconstruct(model: JukeboxVQVAE, level: int, audio: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Audio {clip: (S,)}, encoded and decoded at `level` (0, 1 or 2): the best that a system of this level can sound."""
+    return decode_audio(model, level, encode_audio(model, level, audio), audio)
 
 
 def spectral_convergence(predicted: torch.Tensor, target: torch.Tensor) -> float:
-    """|| |STFT| - |STFT'| || / || |STFT| || of sounds (S,), with n_fft 1024 and hop 256. 0 means equal, 1 is as far as silence."""
+    """|| |STFT| - |STFT'| || / || |STFT| || of audio (S,), with n_fft 1024 and hop 256. 0 means equal, 1 is as far as silence."""
     wanted, found = (stft_magnitude(wave[None], 1024, 256, 1024) for wave in (target, predicted))
     return float(torch.linalg.vector_norm(found - wanted) / torch.linalg.vector_norm(wanted).clamp(min=1e-9))
 
 
 def si_sdr(predicted: torch.Tensor, target: torch.Tensor) -> float:
-    """Scale-invariant signal-to-distortion ratio of sounds (S,) in dB (Le Roux et al. 2019), within -100..100."""
+    """Scale-invariant signal-to-distortion ratio of audio (S,) in dB (Le Roux et al. 2019), within -100..100."""
     predicted, target = predicted.double() - predicted.double().mean(), target.double() - target.double().mean()
     image = (predicted @ target) / (target @ target).clamp(min=1e-12) * target
     ratio = image.square().sum() / (predicted - image).square().sum().clamp(min=1e-12)
@@ -49,7 +49,7 @@ def si_sdr(predicted: torch.Tensor, target: torch.Tensor) -> float:
 
 
 def reconstruction_scores(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, float]:
-    """Mean scores over pairs (reconstruction, original) of sounds (S,) at 22 050 Hz, S over 512.
+    """Mean scores over pairs (reconstruction, original) of audio (S,) at 22 050 Hz, S over 512.
 
     `onset_f` is the F-measure of the onsets (±70 ms), over pairs whose original has onsets; nan if none has.
     """

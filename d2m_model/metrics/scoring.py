@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from d2m_model.metrics.audio_features import AudioFeatures
 from d2m_model.metrics.audio_quality import log_mel_distance, loudness
 from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
@@ -21,7 +22,6 @@ from d2m_model.metrics.p4_onsets import (
     tempo_error,
 )
 from d2m_model.metrics.permutation import chance, permuted_differences
-from d2m_model.metrics.sound import Sound
 
 PROTOCOLS = ("P1", "P2", "P3", "P4")
 
@@ -42,18 +42,18 @@ class Reference:
     """clip -> the beats that the stage `rhythm` predicted from its motion, which are the condition of the prior."""
 
     def __post_init__(self):
-        self.sounds = {c: Sound(a) for c, a in self.audio.items()}
-        self.seconds = {c: s.seconds for c, s in self.sounds.items()}
+        self.features = {c: AudioFeatures(a) for c, a in self.audio.items()}
+        self.seconds = {c: s.seconds for c, s in self.features.items()}
         self.song_of = self.songs or {c: c for c in self.audio}
 
 
 def score_system(
-    sounds: Mapping[str, np.ndarray], reference: Reference, *, protocols=PROTOCOLS, draws: int = 2000, seed: int = 0,
+    audio: Mapping[str, np.ndarray], reference: Reference, *, protocols=PROTOCOLS, draws: int = 2000, seed: int = 0,
     segments: bool = False,
 ) -> tuple[dict, list[dict]]:  # fmt: skip
     """Score one system.
 
-    sounds : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. If a sound and its reference differ in
+    audio : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. If a sound and its reference differ in
     length, the longer one is cut; but a sound that lacks more than a tenth of its reference is padded with silence
     (`inputs.as_long`). segments : score P1 and P2 over whole segments of 2 s, like the paper, instead of whole clips.
     Returns (summary, rows): summary[protocol] is a dict of numbers, rows has one dict per clip. P1 to P3 are in percent, P4's
@@ -61,12 +61,12 @@ def score_system(
     95 % interval over clips, `<score>_low` and `_high`, and, where songs are known, over songs, `_song_low` and `_song_high`. P4's
     differences also have `p` and `permuted` from `permutation.chance`, and `left_out`, the clips without a difference, if any.
     """
-    clips = sorted(sounds)
+    clips = sorted(audio)
     pairs = {}
     for clip in clips:
-        own = reference.sounds[clip]
-        made = as_long(sounds[clip], len(own.audio))
-        pairs[clip] = (Sound(made), own.cut(len(made)))
+        own = reference.features[clip]
+        made = as_long(audio[clip], len(own.audio))
+        pairs[clip] = (AudioFeatures(made), own.cut(len(made)))
     songs = [reference.song_of[c] for c in clips]
     weights = resamples(len(clips), songs if reference.songs else None, draws=draws, seed=seed)
     rows = {
@@ -87,7 +87,11 @@ def score_system(
 
 
 def whole_bins(
-    protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping, segments: bool = False
+    protocol: str,
+    pairs: Mapping[str, tuple[AudioFeatures, AudioFeatures]],
+    rows: dict,
+    weights: Mapping,
+    segments: bool = False,
 ) -> dict:
     """P1 or P2 over whole clips, or over the segments of all clips, each with the weight of its clip. Adds the counts of each clip
     to its row."""
@@ -108,7 +112,9 @@ def _total(counts: Sequence[BinCounts]) -> BinCounts:
     return BinCounts(**{k: sum(getattr(c, k) for c in counts) for k in ("generated", "reference", "both")})
 
 
-def fine_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
+def fine_bins(
+    protocol: str, pairs: Mapping[str, tuple[AudioFeatures, AudioFeatures]], rows: dict, weights: Mapping
+) -> dict:
     """P3 over the pieces of all clips, each with the weight of its clip; the tempo difference is the mean over pieces in BPM."""
     owners, counts, tempo = [], [], []
     for clip, (generated, reference) in pairs.items():
@@ -141,7 +147,7 @@ def _add_counts(rows: dict, protocol: str, clips: Sequence[str], counts: Sequenc
 
 
 def timing(
-    pairs: Mapping[str, tuple[Sound, Sound]],
+    pairs: Mapping[str, tuple[AudioFeatures, AudioFeatures]],
     reference: Reference,
     rows: dict,
     weights: Mapping,
@@ -154,7 +160,7 @@ def timing(
     onsets = {c: g.onsets for c, (g, _) in pairs.items()}
     tracked = {c: g.tracked_beats for c, (g, _) in pairs.items() if g.tracked_beats is not None}
     kinds: list[tuple] = [
-        (f"onsets_{_ms(w)}", onsets, {c: s.onsets for c, s in reference.sounds.items()}, w, None) for w in WINDOWS
+        (f"onsets_{_ms(w)}", onsets, {c: s.onsets for c, s in reference.features.items()}, w, None) for w in WINDOWS
     ]
     if reference.beats:
         kinds += [(f"beats_{_ms(w)}", onsets, reference.beats, w, None) for w in WINDOWS]
@@ -162,7 +168,7 @@ def timing(
         given = {c: found.beats for c, found in reference.rhythm.items()}
         kinds += [(f"rhythm_{_ms(w)}", onsets, given, w, None) for w in WINDOWS]
     if tracked:
-        wanted = {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
+        wanted = {c: s.tracked_beats for c, s in reference.features.items() if s.tracked_beats is not None}
         if reference.beats:  # own and other need the same clips, else music that ignores the dance is not at 0
             wanted = {c: reference.beats[c] for c in wanted}
         for w in WINDOWS:
@@ -221,7 +227,7 @@ def rhythm_scores(
     return found
 
 
-def audio_quality(pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
+def audio_quality(pairs: Mapping[str, tuple[AudioFeatures, AudioFeatures]], rows: dict, weights: Mapping) -> dict:
     """Loudness in LUFS, its absolute difference from the clip's own music in LU, and the log-mel distance to that music in dB."""
     measured = []
     for clip, (generated, own) in pairs.items():

@@ -91,7 +91,7 @@ class SystemAudio:
             return f"{self.folder.name} must hold <clip_id>.wav for each clip of the {split} split and nothing else"
         return f"run `dvc repro` or `{self.command}`, with {self.section}.split: {split} in params.yaml"
 
-    def sounds(self, clips: set[str], split: str) -> dict[str, np.ndarray]:
+    def audio(self, clips: set[str], split: str) -> dict[str, np.ndarray]:
         """{clip: mono float32 (S,) at 22 050 Hz}. UserError where there is not exactly one .wav for each clip of the split."""
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: not there, but params.yaml names it; {self.remedy(split)}")

@@ -53,16 +53,16 @@ class PriorHeldOutScorer:
     def measure(self, net: PriorNet) -> Measurement:
         """P4 by onsets (`own`, `other`, their `difference`), and the ratio of generated onsets to those of the real music."""
         net = _on_cpu(net)
-        model, sounds = (
+        model, audio = (
             PriorModel(
                 net=net, codebook=self.vqvae.codebook(LEVELS[self.level]).k, level=self.level, styles=self.styles(net)
             ),
             {},
         )
         for clip in self.clips:
-            sound = self._generate(model, clip.clip_id, frames_to_samples(clip.frames))
-            sounds[clip.clip_id] = normalise(sound, LOUDNESS, PEAK)
-        found = {name: onset_times(sound) for name, sound in sounds.items()}
+            made = self._generate(model, clip.clip_id, frames_to_samples(clip.frames))
+            audio[clip.clip_id] = normalise(made, LOUDNESS, PEAK)
+        found = {name: onset_times(wave) for name, wave in audio.items()}
         seconds, songs = (
             {c.clip_id: frames_to_seconds(c.frames) for c in self.clips},
             {c.clip_id: c.song for c in self.clips},
@@ -72,7 +72,7 @@ class PriorHeldOutScorer:
         own, other = pairs.mean(axis=0) if len(pairs) else (0.0, 0.0)
         ratio = sum(map(len, found.values())) / max(1, sum(map(len, self.onsets.values())))
         return Measurement(
-            {"P4_difference": own - other, "P4_own": own, "P4_other": other, "onsets_to_truth": ratio}, sounds
+            {"P4_difference": own - other, "P4_own": own, "P4_other": other, "onsets_to_truth": ratio}, audio
         )
 
     def _generate(self, model: PriorModel, clip_id: str, samples: int) -> np.ndarray:

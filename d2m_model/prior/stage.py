@@ -66,17 +66,19 @@ def corpus_music(
 
 def audio_files_of(folder: Path) -> list[Path]:
     """The sound files in a folder and its subfolders, without hidden ones. Raises UserError where there are none."""
-    from d2m_model.metrics.inputs import SOUNDS
+    from d2m_model.metrics.inputs import AUDIO_SUFFIXES
 
     files = (
         sorted(
-            f for f in folder.rglob("*") if f.suffix.lower() in SOUNDS and f.is_file() and not f.name.startswith(".")
+            f
+            for f in folder.rglob("*")
+            if f.suffix.lower() in AUDIO_SUFFIXES and f.is_file() and not f.name.startswith(".")
         )
         if folder.is_dir()
         else []
     )
     if not files:
-        raise UserError(f"prior.music: {folder}: no sound file there (looked for {', '.join(SOUNDS)})")
+        raise UserError(f"prior.music: {folder}: no sound file there (looked for {', '.join(AUDIO_SUFFIXES)})")
     return files
 
 

@@ -3,20 +3,20 @@ const cards = [...document.querySelectorAll('.clip')];
 cards.forEach(card => {
   const video = card.querySelector('video'), head = card.querySelector('.playhead');
   if (!video) return;
-  const sound = new Audio(), buttons = [...card.querySelectorAll('.tracks button')];
-  const follow = () => { sound.currentTime = video.currentTime; if (!video.paused) sound.play(); };
-  const choose = b => { buttons.forEach(o => o.setAttribute('aria-pressed', o === b)); sound.src = b.dataset.sound; follow(); };
+  const audio = new Audio(), buttons = [...card.querySelectorAll('.tracks button')];
+  const follow = () => { audio.currentTime = video.currentTime; if (!video.paused) audio.play(); };
+  const choose = b => { buttons.forEach(o => o.setAttribute('aria-pressed', o === b)); audio.src = b.dataset.audio; follow(); };
   buttons.forEach(b => b.addEventListener('click', () => choose(b)));
   video.addEventListener('play', () => {
     document.querySelectorAll('.clip video').forEach(v => { if (v !== video) v.pause(); });
-    if (!sound.src) choose(buttons[0]);
+    if (!audio.src) choose(buttons[0]);
     follow();
   });
-  video.addEventListener('pause', () => sound.pause());
+  video.addEventListener('pause', () => audio.pause());
   video.addEventListener('seeked', follow);
   video.addEventListener('timeupdate', () => {
     if (head) head.setAttribute('transform', `translate(${+head.dataset.width * video.currentTime / +head.dataset.seconds} 0)`);
-    if (!video.paused && Math.abs(sound.currentTime - video.currentTime) > .08) sound.currentTime = video.currentTime;
+    if (!video.paused && Math.abs(audio.currentTime - video.currentTime) > .08) audio.currentTime = video.currentTime;
   });
   card.addEventListener('keydown', event => {
     if (event.target !== card && !event.target.matches('.tracks button')) return;

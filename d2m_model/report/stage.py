@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from d2m_model.listen import sounds as study
+from d2m_model.listen import study_audio as study
 from d2m_model.metrics import notes
 from d2m_model.metrics.controls import beat_controls
 from d2m_model.metrics.inputs import read_audio, read_rhythm, true_beats
@@ -70,11 +70,11 @@ def clip_card(
     scores: from `breakdown.differences`. media: {video: the clip's file, controls: {name: audio}} for a card with a player, else
     None. order: systems, best first; the player has them in this order, then the clip's own music and the controls.
     """
-    seconds, sounds = len(truth) / SAMPLE_RATE, {**models, **baselines, **others}
-    rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
+    seconds, made = len(truth) / SAMPLE_RATE, {**models, **baselines, **others}
+    rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in made.items()}
     own = scores[scores.clip_id == clip.clip_id].set_index("system")
     parts = [
-        f"{name}: F {own.own[name]:.2f} own, {own.other[name]:.2f} other dances" for name in sounds if name in own.index
+        f"{name}: F {own.own[name]:.2f} own, {own.other[name]:.2f} other dances" for name in made if name in own.index
     ]
     card = {
         "id": clip.clip_id,
@@ -87,11 +87,11 @@ def clip_card(
     }
     if media:
         card["video"] = base64.b64encode(media["video"].read_bytes()).decode()
-        made = sorted(sounds, key=lambda n: order.index(n) if n in order else len(order))
+        shown = sorted(made, key=lambda n: order.index(n) if n in order else len(order))
         kinds = dict.fromkeys(models, "model") | dict.fromkeys(baselines, "baseline") | dict.fromkeys(others, "other")
-        tracks = [(n, sounds[n], kinds[n]) for n in made]
+        tracks = [(n, made[n], kinds[n]) for n in shown]
         tracks += [(OWN, truth, "own"), *((n, audio, "control") for n, audio in media["controls"].items())]
-        card["tracks"] = [{"name": n, "sound": mp3(audio), "kind": kind} for n, audio, kind in tracks]
+        card["tracks"] = [{"name": n, "audio": mp3(audio), "kind": kind} for n, audio, kind in tracks]
     return card
 
 
@@ -101,10 +101,10 @@ def control_audio(layout: Layout, test: ShardSet, clips: list[str]) -> dict[str,
     names = [n for n in study.systems_of(layout)["coherence"] if n == study.MISMATCHED or n.startswith(RECONSTRUCTED)]
     if len({c.song for c in test.clips}) == 1:
         names.remove(study.MISMATCHED)
-    sounds = {name: study.system_audio(layout, test, name, clips, seed=0) for name in names}
+    audio = {name: study.system_audio(layout, test, name, clips, seed=0) for name in names}
     samples = {c.clip_id: frames_to_samples(c.frames) for c in test.clips if c.clip_id in clips}
     rhythm = read_rhythm(layout.stage("report").parent / "rhythm/beats", list(samples))
-    return sounds | beat_controls(
+    return audio | beat_controls(
         samples, ShardSet(layout.stage("shards"), "train"), layout.stage("sources") / "truth", rhythm
     )
 

@@ -204,10 +204,10 @@ def clicks(beats: Beats, seconds: float) -> np.ndarray:
     accented = beats.downbeats[beats.downbeats < seconds]
     near = np.abs(beats.beats[:, None] - accented[None, :]).min(axis=1, initial=np.inf) < 0.05
     plain = beats.beats[~near & (beats.beats < seconds)]
-    sound = np.zeros(samples, np.float32)
+    audio = np.zeros(samples, np.float32)
     for times, pitch, gain in ((plain, PLAIN, 0.5), (accented, ACCENTED, 0.9)):
         if len(times):
-            sound += gain * librosa.clicks(times=times, sr=SAMPLE_RATE, click_freq=pitch, length=samples).astype(
+            audio += gain * librosa.clicks(times=times, sr=SAMPLE_RATE, click_freq=pitch, length=samples).astype(
                 np.float32
             )
-    return np.clip(sound, -1, 1)
+    return np.clip(audio, -1, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.metrics.sound import HOP, Sound
+from d2m_model.metrics.audio_features import HOP, AudioFeatures
 from d2m_model.rhythm.beats_file import Beats, tempo_of
 from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.errors import UserError
@@ -49,7 +49,7 @@ def librosa_beats(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     if len(audio) < 2 * HOP or not np.any(audio):
         return np.zeros(0), np.zeros(0)
-    envelope = Sound(audio).envelope
+    envelope = AudioFeatures(audio).envelope
     beats = np.asarray(
         librosa.beat.beat_track(onset_envelope=envelope, sr=SAMPLE_RATE, units="time", trim=False)[1], float
     )
@@ -79,7 +79,7 @@ def strengths(audio: np.ndarray, beats: np.ndarray) -> np.ndarray:
 
     if not len(beats):
         return np.zeros(0)
-    envelope = Sound(audio).envelope
+    envelope = AudioFeatures(audio).envelope
     peaks = (
         envelope[librosa.onset.onset_detect(onset_envelope=envelope, sr=SAMPLE_RATE)]
         if np.any(envelope)

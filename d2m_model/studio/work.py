@@ -21,8 +21,8 @@ from d2m_model.generate.composing import Dance, PriorComposer
 from d2m_model.generate.finish import loudness_note, loudness_of, normalise, write_wav
 from d2m_model.generate.models import load_model, trained
 from d2m_model.generate.mux import mux
-from d2m_model.generate.original_sound import mixed
-from d2m_model.generate.own_beats import cut_to, sound_of_dance
+from d2m_model.generate.original_audio import mixed
+from d2m_model.generate.own_beats import audio_of_dance, cut_to
 from d2m_model.generate.own_music import own_music
 from d2m_model.generate.own_pose import ENOUGH
 from d2m_model.generate.own_songs import OwnSong, read_song, read_songs
@@ -147,9 +147,9 @@ def _read(work: Work) -> dict[str, Any]:
 
 
 def _original_sound(video: Path, begin: float, frames: int) -> np.ndarray | None:
-    """`sound_of_dance`; None also where it can't be read, which is told."""
+    """`audio_of_dance`; None also where it can't be read, which is told."""
     try:
-        return sound_of_dance(video, begin, frames)
+        return audio_of_dance(video, begin, frames)
     except UserError as err:
         say("studio", f"the video's sound can't be read: {err}")
         return None
@@ -226,7 +226,7 @@ def _own_music(work: Work) -> dict[str, Any]:
     except UserError as err:
         raise UserError(_in_the_persons_words(str(err), names if folder is None else {})) from None
     params = load_params(work.layout.params, "generate", GenerateParams)
-    audio = normalise(made.sound, work.arguments["loudness"], params.peak, made.rate)
+    audio = normalise(made.audio, work.arguments["loudness"], params.peak, made.rate)
     song: OwnSong = made.fit.song
     name = names.get(song.name, song.name) if folder is None else song.name
     return _finished(work, audio, made.rate, name + made.told.removeprefix(song.name))

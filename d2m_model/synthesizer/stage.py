@@ -97,8 +97,8 @@ def train(
     }
     if embedder:
         own = load_vqvae(vqvae)
-        sounds, songs = _scored(data, params.scored_clips)
-        scores = decoder_scores({"own": own, metrics["kept"]: tuned}, index, sounds, songs, embedder)
+        audio, songs = _scored(data, params.scored_clips)
+        scores = decoder_scores({"own": own, metrics["kept"]: tuned}, index, audio, songs, embedder)
         metrics["scores"] = scores
         if not no_worse(scores[metrics["kept"]], scores["own"]):
             tuned, metrics["kept"] = own, "own"
@@ -113,8 +113,8 @@ def train(
 def _scored(data: WindowData, count: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """({clip: audio}, {clip: song}) of up to `count` clips, spread evenly."""
     chosen = np.unique(np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int))
-    sounds = {data.clips[k].clip_id: data.clip_audio(int(k)).numpy() for k in chosen}
-    return sounds, {data.clips[k].clip_id: data.clips[k].song or data.clips[k].clip_id for k in chosen}
+    audio = {data.clips[k].clip_id: data.clip_audio(int(k)).numpy() for k in chosen}
+    return audio, {data.clips[k].clip_id: data.clips[k].song or data.clips[k].clip_id for k in chosen}
 
 
 def take_published_decoder(shards: Path, vqvae: Path, file: Path, level: str, params: Params, out: Path) -> dict:

@@ -36,7 +36,7 @@ class DecoderTask:
             name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=betas)
             for name, net in self.nets.items()
         }
-        accelerate(decoder, self.device, params.sound_precision, params.compile)
+        accelerate(decoder, self.device, params.audio_precision, params.compile)
         accelerate(self.discriminator, self.device, params.precision, params.compile)
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:

@@ -67,11 +67,11 @@ def measurement(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -
     """`measure` during training: the defined scores, and the reconstructions of the first windows, to listen to."""
     scores = {name: value for name, value in measure(model, level, data, count).items() if not math.isnan(value)}
     first_windows = {data.clips[clip].clip_id: (clip, start) for clip, start in reversed(data.windows)}
-    sounds = {}
+    audio = {}
     for name, window in list(reversed(first_windows.items()))[:LISTENED_CLIPS]:
-        audio = model.trim_to_hops(data.gather([window]).audio.to(next(model.parameters()).device), level)
-        sounds[name] = model.decode(model.encode(audio, level), level)[0].cpu().numpy()
-    return Measurement(scores, sounds)
+        wave = model.trim_to_hops(data.gather([window]).audio.to(next(model.parameters()).device), level)
+        audio[name] = model.decode(model.encode(wave, level), level)[0].cpu().numpy()
+    return Measurement(scores, audio)
 
 
 def write_metrics(path: Path, metrics: dict) -> None:

@@ -46,7 +46,7 @@ class TrainingParams:
         require(self.compile in COMPILING, f"compile must be one of {', '.join(COMPILING)}, found '{self.compile}'")
 
     @property
-    def sound_precision(self) -> str:
+    def audio_precision(self) -> str:
         """`precision` for networks that read or write audio."""
         return "fp32" if self.precision == "auto" else self.precision
 

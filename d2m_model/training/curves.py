@@ -76,16 +76,16 @@ class Board:
         for name, value in values.items() if self.writer else ():
             self.writer.add_scalar(name, value, step)
 
-    def sounds(self, step: int, sounds: Mapping[str, np.ndarray]) -> None:
-        """Write sounds {name: (S,) at 22 050 Hz}, to play in TensorBoard and as samples/<step>-<name>.wav."""
-        if not self.writer or not sounds:
+    def audio(self, step: int, audio: Mapping[str, np.ndarray]) -> None:
+        """Write audio {name: (S,) at 22 050 Hz}, to play in TensorBoard and as samples/<step>-<name>.wav."""
+        if not self.writer or not audio:
             return
         import soundfile
 
         assert self.folder is not None
         (self.folder / "samples").mkdir(exist_ok=True)
-        for name, sound in sounds.items():
-            clipped = np.clip(sound, -1, 1)
+        for name, wave in audio.items():
+            clipped = np.clip(wave, -1, 1)
             self.writer.add_audio(name, clipped[:, None], step, sample_rate=SAMPLE_RATE)
             soundfile.write(self.folder / "samples" / f"{step:06d}-{name}.wav", clipped, SAMPLE_RATE, subtype="PCM_16")
 

@@ -40,7 +40,7 @@ class Measurement(NamedTuple):
     """Scores of a model during training."""
 
     scores: dict[str, float]
-    sounds: dict[str, np.ndarray]
+    audio: dict[str, np.ndarray]
     """Clip -> (S,) at 22 050 Hz."""
 
 
@@ -197,10 +197,10 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
                 bar.show(**{name: means[name] for name in ("loss", "total") if name in means})
                 recent = []
             if writes and params.measure_every and (done % params.measure_every == 0 or done == steps):
-                scores, sounds = task.measure()
+                scores, audio = task.measure()
                 curves.add(done, scores)
                 board.scalars(done, scores)
-                board.sounds(done, sounds)
+                board.audio(done, audio)
             stopping = distributed.any_process(
                 stop.is_set(), next(iter(next(iter(task.nets.values())).parameters())).device
             )

@@ -35,7 +35,7 @@ class LevelTask:
         self.optimizers = {"codec": torch.optim.Adam(weights, lr=params.learning_rate)}
         self.nets = coders | {"codebook": self.codebook, "averages": _averages(self.codebook)}
         for net in coders.values():
-            accelerate(net, self.device, params.sound_precision, params.compile)
+            accelerate(net, self.device, params.audio_precision, params.compile)
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One optimizer step and one update of the codebook's moving averages. Returns the loss, its terms and the code usage."""

@@ -24,12 +24,12 @@ SILENCE = 10 ** (-60 / 20)  # a lower peak counts as silent: -60 dB of full scal
 MAX_DIFFERENCE = 0.05  # seconds between a clip's audio and its length in clips/rows.csv
 
 
-def to_corpus_audio(sound: np.ndarray, rate: int, samples: int) -> np.ndarray:
+def to_corpus_audio(audio: np.ndarray, rate: int, samples: int) -> np.ndarray:
     """Audio (C, N) int16 at `rate` samples per second -> (samples,) float32 at 22 050 Hz, full scale 1, starting at the same time.
 
     Channels are mixed by `to_mono`; soxr resamples without delay. The end is cut or padded with silence by rounding.
     """
-    mono = to_mono(sound.astype(np.float32) / 32768, rate)
+    mono = to_mono(audio.astype(np.float32) / 32768, rate)
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="VHQ")
     fitted = np.zeros(samples, np.float32)

@@ -147,7 +147,7 @@ def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
     video = layout.stage("clips") / f"{clip_id}.mp4"
     if not video.is_file():
         raise UserError(f"{video}: file not found; run the stage clips again")
-    sound, rate = read_audio(video) or (None, 0)
+    audio, rate = read_audio(video) or (None, 0)
     with atomic_write(out) as temporary:
         frames = rgb_frames(overlay_frames(read_clip(video, len(pose)), pose))
-        return write_clip(temporary, frames, sound, rate, audio_codec="aac")
+        return write_clip(temporary, frames, audio, rate, audio_codec="aac")

@@ -248,12 +248,12 @@ def _read_array(folder: Path, stream: str, name: str, *shapes: tuple[int, ...]) 
 
 def _read_audio(path: Path) -> np.ndarray:
     try:
-        sound = read_samples(path, most=SEGMENT_SAMPLES)  # limits the memory
+        audio = read_samples(path, most=SEGMENT_SAMPLES)  # limits the memory
     except Unreadable as err:
         raise ValueError(f"audio: {path.name} is not readable: {err.reason}") from None
-    if sound.channels != 1 or sound.rate != SAMPLE_RATE or len(sound.audio) < SEGMENT_SAMPLES:
-        found = f"{sound.audio.shape} at {sound.rate} Hz"
+    if audio.channels != 1 or audio.rate != SAMPLE_RATE or len(audio.audio) < SEGMENT_SAMPLES:
+        found = f"{audio.audio.shape} at {audio.rate} Hz"
         raise ValueError(
             f"audio: {path.name} must be mono {SAMPLE_RATE} Hz of at least {SEGMENT_SAMPLES} samples, found {found}"
         )
-    return sound.audio[:, 0]
+    return audio.audio[:, 0]

@@ -236,8 +236,8 @@ def _check_i3d(path: Path, row: Row, frames: int | None) -> Iterator[str]:
 
 
 def _check_audio(path: Path, row: Row, frames: int | None) -> Iterator[str]:
-    with open_audio(path) as sound:
-        samples = sound.frames
+    with open_audio(path) as audio:
+        samples = audio.frames
     if frames and samples != frames * SAMPLES_PER_FRAME:
         yield f"{samples} samples, expected {frames * SAMPLES_PER_FRAME} for {frames} frames"
 

@@ -96,12 +96,12 @@ FILTER_BANK = _filter_bank()
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
-def fingerprint(sound: np.ndarray) -> np.ndarray:
+def fingerprint(audio: np.ndarray) -> np.ndarray:
     """Mono audio (N,) at 22 050 Hz, of any level -> log energies (T, bands) float32, whose slopes along frequency are compared. T = 0
     for audio that is silent or shorter than a frame."""
-    if len(sound) < WINDOW or not np.any(sound):
+    if len(audio) < WINDOW or not np.any(audio):
         return np.zeros((0, len(FILTER_BANK)), np.float32)
-    spectrum = signal.stft(sound.astype(np.float32), nperseg=WINDOW, noverlap=WINDOW - HOP)[2]
+    spectrum = signal.stft(audio.astype(np.float32), nperseg=WINDOW, noverlap=WINDOW - HOP)[2]
     energy = FILTER_BANK @ (np.abs(spectrum) ** 2).astype(np.float32)
     return np.log(energy / max(np.quantile(energy, 0.99), 1e-20) + ENERGY_FLOOR).T.astype(np.float32)
 

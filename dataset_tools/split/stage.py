@@ -153,17 +153,17 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
     rule: `same_recording` of Params. Returns (items, findings for the summary). With 'merge', the items of songs that are one
     recording have the same `recording`.
     """
-    sounds = [] if rule == "ignore" else [item for item in items if (folder / f"{item.clip_id}.wav").is_file()]
-    heard: dict[str, Any] = {"rule": rule, "clips": len(sounds), "same": []}
+    audio = [] if rule == "ignore" else [item for item in items if (folder / f"{item.clip_id}.wav").is_file()]
+    heard: dict[str, Any] = {"rule": rule, "clips": len(audio), "same": []}
     if rule == "ignore":
         return items, heard | {"said": "by ear: not checked (same_recording is ignore)"}
-    if not sounds:
+    if not audio:
         return items, heard | {
             "said": f"by ear: not checked, no audio in {folder.name}/ yet (python -m dataset_tools.audio)"
         }
     from dataset_tools.split.fingerprint import find_same_recordings, fingerprint, merge_groups
 
-    songs = {item.clip_id: item.song_id for item in sounds}
+    songs = {item.clip_id: item.song_id for item in audio}
     prints = RememberedPrints(list(songs), lambda clip_id: fingerprint(_read_audio(folder / f"{clip_id}.wav")))
     matches = find_same_recordings(prints, songs)
     heard["same"] = [
@@ -177,7 +177,7 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
         for match in matches
     ]
     pairs = {tuple(sorted(pair["songs"])) for pair in heard["same"]}
-    heard["said"] = f"by ear: {len(sounds)} of {len(items)} clips heard, {len(pairs)} pairs of songs are one recording"
+    heard["said"] = f"by ear: {len(audio)} of {len(items)} clips heard, {len(pairs)} pairs of songs are one recording"
     if rule == "merge":
         known_as = merge_groups(matches, songs)
         items = [dataclasses.replace(item, recording=known_as.get(item.song_id, "")) for item in items]
@@ -198,11 +198,11 @@ def _refuse_same_recordings(heard: dict, rows: list[SplitRow], source: str) -> N
 
 def _read_audio(path: Path):
     try:
-        sound = read_samples(path)
+        audio = read_samples(path)
     except Unreadable as err:
         raise UserError(f"{path}: not readable ({err.reason}); run python -m dataset_tools.audio again") from None
-    if sound.rate != SAMPLE_RATE or sound.channels != 1:
+    if audio.rate != SAMPLE_RATE or audio.channels != 1:
         raise UserError(
-            f"{path}: must be mono at {SAMPLE_RATE} Hz, found {sound.channels} channels at {sound.rate}; run python -m dataset_tools.audio again"
+            f"{path}: must be mono at {SAMPLE_RATE} Hz, found {audio.channels} channels at {audio.rate}; run python -m dataset_tools.audio again"
         )
-    return sound.audio[:, 0]
+    return audio.audio[:, 0]

@@ -47,11 +47,11 @@ def film(into: Path, out: Path) -> None:
     times = [time for time, _ in timed_frames(out / "clip.mp4")]
     promise(len(times) == found.frames > 0, f"{found.frames} frames are said, {len(times)} are there")
     promise(found.frames <= round(30 * read_timeline(path).end) + 1, "no longer than the film")
-    sound = read_audio(out / "clip.mp4")
-    promise((sound is None) == (found.audio_peak is None), "sound where there was sound")
-    if sound is not None:
-        samples, rate = sound
-        promise(abs(samples.shape[1] / rate - found.frames / 30) < 0.01, "sound is as long as the picture")
+    audio = read_audio(out / "clip.mp4")
+    promise((audio is None) == (found.audio_peak is None), "audio where there was audio")
+    if audio is not None:
+        samples, rate = audio
+        promise(abs(samples.shape[1] / rate - found.frames / 30) < 0.01, "audio is as long as the picture")
         promise(0 <= found.audio_peak <= 1, f"peak {found.audio_peak}")
 
 
@@ -70,16 +70,16 @@ def _valid(kind: str) -> bytes:
     container, video, audio, _ = KINDS[kind]
     out = io.BytesIO()
     with av.open(out, "w", format=container) as file:
-        picture = sound = None
+        picture = stream = None
         if video:
             picture = file.add_stream(video, rate=30)
             picture.width, picture.height = SIZE
             picture.pix_fmt = "rgb8" if kind == "gif" else "yuv420p"
             picture.codec_context.thread_count = 1
         if audio:
-            sound = file.add_stream(audio, rate=44100 if kind == "flv" else 48000)
-            sound.codec_context.layout = "stereo"
-            sound.codec_context.open()
+            stream = file.add_stream(audio, rate=44100 if kind == "flv" else 48000)
+            stream.codec_context.layout = "stereo"
+            stream.codec_context.open()
         for n in range(FRAMES if video else 0):
             image = np.full((SIZE[1], SIZE[0], 3), 40, np.uint8)
             image[10:30, 4 * n : 4 * n + 16] = (250, 200, 20)
@@ -89,17 +89,17 @@ def _valid(kind: str) -> bytes:
         if video:
             file.mux(picture.encode(None))
         if audio:
-            rate = sound.codec_context.sample_rate
+            rate = stream.codec_context.sample_rate
             time = np.arange(rate * FRAMES // 30) / rate
             tone = np.repeat((8000 * np.sin(2 * np.pi * 330 * time)).astype(np.int16)[None], 2, axis=0)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(tone.T).reshape(1, -1), "s16", "stereo")
             frame.sample_rate, frame.pts = rate, 0
             fit = av.AudioResampler(
-                sound.codec_context.format, "stereo", rate, frame_size=sound.codec_context.frame_size or 1024
+                stream.codec_context.format, "stereo", rate, frame_size=stream.codec_context.frame_size or 1024
             )
             for part in [*fit.resample(frame), *fit.resample(None)]:
-                file.mux(sound.encode(part))
-            file.mux(sound.encode(None))
+                file.mux(stream.encode(part))
+            file.mux(stream.encode(None))
     return out.getvalue()
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dataset_tools.demo.music.genres import GENRES as SOUNDS
+from dataset_tools.demo.music.genres import GENRES as DEMO_GENRES
 from dataset_tools.demo.music.songs import compose, synthesise
 from dataset_tools.demo.render.choreography import choreograph
 from dataset_tools.demo.render.skeleton import COCO_JOINTS, DOFS, Body, forward, rotation
@@ -63,8 +63,8 @@ def draw(points: np.ndarray) -> np.ndarray:
 def write_sequence(folder: Path, video: str, seconds: float, seed: int = 0) -> None:
     """One video with its two annotation files. Clips of one music have one song, and each its own dance."""
     name = parse_name(video)
-    sound = list(SOUNDS)[list(GENRES).index(name.genre) % len(SOUNDS)]
-    score = compose(sum(name.music.encode()), sound, tempo=float(name.tempo), seconds=20.0)
+    genre = list(DEMO_GENRES)[list(GENRES).index(name.genre) % len(DEMO_GENRES)]
+    score = compose(sum(name.music.encode()), genre, tempo=float(name.tempo), seconds=20.0)
     angles = choreograph(score, 8.0, 8.0 + seconds, seed=seed, move_seed=sum(video.encode()), fps=RATE)
     joints = forward(Body(), angles).joints
     cameras = np.stack([keypoints(joints, camera) for camera in range(1, 10)])

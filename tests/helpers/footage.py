@@ -39,18 +39,18 @@ def tone(seconds: float, rate: int = RATE, pitch: float = 440.0) -> np.ndarray:
 
 def click(seconds: float, at: float, rate: int = RATE) -> np.ndarray:
     """(2, N) int16 silence with 5 ms of a loud 2 kHz tone that begins at `at` seconds."""
-    sound = np.zeros((2, round(seconds * rate)), np.int16)
+    audio = np.zeros((2, round(seconds * rate)), np.int16)
     first, count = round(at * rate), round(0.005 * rate)
-    sound[:, first : first + count] = 20000 * np.sin(2 * np.pi * 2000 * (np.arange(count) + 1) / rate)
-    return sound
+    audio[:, first : first + count] = 20000 * np.sin(2 * np.pi * 2000 * (np.arange(count) + 1) / rate)
+    return audio
 
 
-def numbered_video(path: Path, fps: int, seconds: float, sound: np.ndarray | None = None, rate: int = RATE) -> Path:
+def numbered_video(path: Path, fps: int, seconds: float, audio: np.ndarray | None = None, rate: int = RATE) -> Path:
     """A video whose frame j shows the number j; sparse key frames and B-frames, as in downloaded videos."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = rgb_frames(coded(j) for j in range(round(fps * seconds)))
     options = {"preset": "ultrafast", "crf": "18", "g": "250", "bf": "2", "x264-params": "threads=1"}
-    write_clip(path, pictures, sound, rate, fps=fps, audio_codec="aac", options=options)
+    write_clip(path, pictures, audio, rate, fps=fps, audio_codec="aac", options=options)
     return path
 
 

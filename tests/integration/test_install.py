@@ -87,8 +87,8 @@ def test_two_folders_are_scored_by_the_core_alone(bare, tmp_path):
     for folder, shift in (("generated", 0.02), ("reference", 0.0)):
         (tmp_path / folder).mkdir()
         for n in range(2):
-            sound = click_train(beats_of(n, 3.0) + shift, 3 * 22050)
-            soundfile.write(tmp_path / folder / f"c{n}.wav", sound.astype(np.float32), 22050)
+            audio = click_train(beats_of(n, 3.0) + shift, 3 * 22050)
+            soundfile.write(tmp_path / folder / f"c{n}.wav", audio.astype(np.float32), 22050)
     done = bare(
         bare.program, "evaluate", "--generated", str(tmp_path / "generated"), "--reference", str(tmp_path / "reference")
     )

@@ -14,9 +14,9 @@ SECONDS = 5
 TEMPI = (84, 96, 107, 118, 129, 141, 152, 163)
 
 
-def write(folder, sounds):
+def write(folder, clips):
     folder.mkdir(parents=True)
-    for name, beats in sounds.items():
+    for name, beats in clips.items():
         soundfile.write(folder / f"{name}.wav", click_train(np.sort(beats[beats >= 0]), SECONDS * RATE), RATE)
 
 

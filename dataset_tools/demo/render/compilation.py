@@ -91,11 +91,11 @@ def render_compilation(
     """
     clips = sorted(clips, key=lambda clip: clip.start)
     total = seconds_to_frames(clips[-1].end)
-    sound = np.zeros((2, total * SAMPLE_RATE // FPS), np.int16)
+    audio = np.zeros((2, total * SAMPLE_RATE // FPS), np.int16)
     for clip in clips:
         music = _cut_music(clip, songs[clip.song_id], seed)
         at = seconds_to_frames(clip.start) * SAMPLE_RATE // FPS
-        sound[:, at : at + len(music)] = music
+        audio[:, at : at + len(music)] = music
 
     def pictures() -> Iterator[np.ndarray]:
         shown = 0
@@ -113,7 +113,7 @@ def render_compilation(
             rendered()
 
     with atomic_write(folder / "media" / f"{video.video_id}.mp4") as temporary:
-        return write_clip(temporary, rgb_frames(pictures()), sound, SAMPLE_RATE, audio_codec="aac", options=ENCODING)
+        return write_clip(temporary, rgb_frames(pictures()), audio, SAMPLE_RATE, audio_codec="aac", options=ENCODING)
 
 
 def render_clip(

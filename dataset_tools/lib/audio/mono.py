@@ -21,12 +21,12 @@ class MonoMixer:
         self.powers: list[np.ndarray] = []
         """(C + 1,) for each second: sums of squares of the channels and of their mean."""
 
-    def add(self, sound: np.ndarray) -> np.ndarray:
+    def add(self, audio: np.ndarray) -> np.ndarray:
         """Mean of the channels, (n,) float32, of the next block (C, n) float32, full scale 1."""
-        mean = sound.mean(axis=0)
+        mean = audio.mean(axis=0)
         begins = np.r_[0, np.arange(self.rate - self.heard % self.rate, len(mean), self.rate)]
         for begin, end in zip(begins, np.r_[begins[1:], len(mean)], strict=True):
-            powers = np.array([np.dot(s, s) for s in (*sound[:, begin:end], mean[begin:end])], np.float64)
+            powers = np.array([np.dot(s, s) for s in (*audio[:, begin:end], mean[begin:end])], np.float64)
             if (self.heard + begin) % self.rate:
                 self.powers[-1] += powers
             elif end > begin:
@@ -53,17 +53,17 @@ class MonoMixer:
         return int(channels.sum(axis=0).argmax())
 
 
-def find_lone_channel(sound: np.ndarray, rate: int) -> int | None:
+def find_lone_channel(audio: np.ndarray, rate: int) -> int | None:
     """Index of the loudest channel of audio (C, N) float32, full scale 1, if the channels cancel in their mean in any second; else None."""
     mixer = MonoMixer(rate)
-    mixer.add(sound)
+    mixer.add(audio)
     return mixer.find_lone_channel()
 
 
-def to_mono(sound: np.ndarray, rate: int) -> np.ndarray:
+def to_mono(audio: np.ndarray, rate: int) -> np.ndarray:
     """Audio (C, N) float32, full scale 1, at `rate` samples per second -> (N,) float32: the mean of the channels or, if they
     cancel, the channel of `find_lone_channel`."""
     mixer = MonoMixer(rate)
-    mean = mixer.add(sound)
+    mean = mixer.add(audio)
     alone = mixer.find_lone_channel()
-    return mean if alone is None else sound[alone]
+    return mean if alone is None else audio[alone]

@@ -20,7 +20,7 @@ UNCHANGED = 1e-5
 """A speed closer to 1 than this leaves the audio unchanged."""
 
 
-def stretch(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float]], seconds: float) -> np.ndarray:
+def stretch(audio: np.ndarray, rate: int, moments: Sequence[tuple[float, float]], seconds: float) -> np.ndarray:
     """Audio (C, N) float32 at `rate` samples per second -> (C, S) float32 of `seconds` at the same rate.
 
     moments: at least two pairs (second of the audio, second of the result), ascending in both. The speed of the first and the
@@ -29,7 +29,7 @@ def stretch(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float]]
     Raises UserError if the package python-stretch is missing.
     """
     assert len(moments) >= 2 and all(a < c and b < d for (a, b), (c, d) in pairwise(moments)), "moments must ascend"
-    out = np.zeros((len(sound), round(seconds * rate)), np.float32)
+    out = np.zeros((len(audio), round(seconds * rate)), np.float32)
     pieces = list(pairwise(moments))
     for number, ((source, at), (source_end, at_end)) in enumerate(pieces):
         speed = (source_end - source) / (at_end - at)
@@ -38,7 +38,7 @@ def stretch(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float]]
         first, last = max(0, first), min(out.shape[1], last)
         if last <= first:
             continue
-        piece = _stretch_piece(sound, rate, source + (first / rate - at) * speed, speed, last - first)
+        piece = _stretch_piece(audio, rate, source + (first / rate - at) * speed, speed, last - first)
         width = 0 if number == 0 else min(max(0, round((at - LEAD_SECONDS) * rate) - first), last - first)
         for channel in range(len(out) if width else 0):
             over = slice(first, first + width)
@@ -47,10 +47,10 @@ def stretch(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float]]
     return out
 
 
-def _stretch_piece(sound: np.ndarray, rate: int, start: float, speed: float, samples: int) -> np.ndarray:
+def _stretch_piece(audio: np.ndarray, rate: int, start: float, speed: float, samples: int) -> np.ndarray:
     """(C, samples): the audio from second `start` on, played at `speed` times its own speed."""
     if abs(speed - 1) < UNCHANGED:
-        return _cut(sound, round(start * rate), samples)
+        return _cut(audio, round(start * rate), samples)
     try:
         from python_stretch.Signalsmith import Stretch
     except ImportError as err:
@@ -60,16 +60,16 @@ def _stretch_piece(sound: np.ndarray, rate: int, start: float, speed: float, sam
     spare = round(MARGIN_SECONDS * rate)
     taken = round((samples + 2 * spare) * speed)
     stretcher = Stretch(1)  # the seed of its dither, so that equal calls give equal audio
-    stretcher.preset(len(sound), rate)
+    stretcher.preset(len(audio), rate)
     stretcher.timeFactor = taken / (samples + 2 * spare)
-    made = stretcher.process(np.ascontiguousarray(_cut(sound, round(start * rate - spare * speed), taken)))
+    made = stretcher.process(np.ascontiguousarray(_cut(audio, round(start * rate - spare * speed), taken)))
     return _cut(np.asarray(made), spare, samples)
 
 
-def _cut(sound: np.ndarray, first: int, samples: int) -> np.ndarray:
+def _cut(audio: np.ndarray, first: int, samples: int) -> np.ndarray:
     """(C, samples) from sample `first` on, which may be negative; silence outside the audio."""
-    out = np.zeros((len(sound), samples), np.float32)
-    begin, end = max(0, first), min(sound.shape[1], first + samples)
+    out = np.zeros((len(audio), samples), np.float32)
+    begin, end = max(0, first), min(audio.shape[1], first + samples)
     if end > begin:
-        out[:, begin - first : end - first] = sound[:, begin:end]
+        out[:, begin - first : end - first] = audio[:, begin:end]
     return out

@@ -45,12 +45,12 @@ def read_motion(path: Path) -> np.ndarray:
 
 def count_audio_frames(path: Path) -> int:
     """Length of a mono audio file at 22 050 Hz, in whole video frames."""
-    with _errors_named("audio", path), open_audio(path) as sound:
-        if sound.channels != 1 or sound.samplerate != SAMPLE_RATE:
+    with _errors_named("audio", path), open_audio(path) as audio:
+        if audio.channels != 1 or audio.samplerate != SAMPLE_RATE:
             raise ValueError(
-                f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {sound.channels} x {sound.samplerate}"
+                f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {audio.channels} x {audio.samplerate}"
             )
-        return sound.frames // SAMPLES_PER_FRAME
+        return audio.frames // SAMPLES_PER_FRAME
 
 
 def read_audio(path: Path, frames: int | None = None) -> np.ndarray:

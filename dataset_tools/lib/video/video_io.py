@@ -124,7 +124,7 @@ def read_audio(
 
 
 def write_clip(
-    path: Path, frames: Iterable[av.VideoFrame], sound: np.ndarray | None, sample_rate: int = 0,
+    path: Path, frames: Iterable[av.VideoFrame], audio: np.ndarray | None, sample_rate: int = 0,
     *, fps: int = FPS, audio_codec: str = "flac", options: dict[str, str] = X264,
 ) -> int:  # fmt: skip
     """Write yuv420p frames of equal, even size and audio (C, N) int16 that starts with them. Returns the number of frames.
@@ -135,24 +135,24 @@ def write_clip(
     with av.open(
         str(path), "w", format="mp4", container_options={"movflags": "+faststart", "fflags": "+bitexact"}
     ) as out:
-        video = audio = None
+        video = stream = None
         count = fed = 0
         for frame in frames:
             if video is None:
                 video = _video_encoder(out, frame, fps, options)
-                audio = _audio_encoder(out, sound, sample_rate, audio_codec)
+                stream = _audio_encoder(out, audio, sample_rate, audio_codec)
             frame.pts, frame.time_base, frame.pict_type = count, Fraction(1, fps), 0
             out.mux(video.encode(frame))
             count += 1
-            if audio is not None and sound is not None:
-                upto = min(sound.shape[1], round(count * sample_rate / fps))
-                out.mux(_encode_audio(audio, sound[:, fed:upto], fed, sample_rate))
+            if stream is not None and audio is not None:
+                upto = min(audio.shape[1], round(count * sample_rate / fps))
+                out.mux(_encode_audio(stream, audio[:, fed:upto], fed, sample_rate))
                 fed = upto
         if video is None:
             raise UserError(f"{Path(path).name}: no frames to write")
-        if audio is not None and sound is not None:
-            out.mux(_encode_audio(audio, sound[:, fed:], fed, sample_rate))
-            out.mux(audio.encode(None))
+        if stream is not None and audio is not None:
+            out.mux(_encode_audio(stream, audio[:, fed:], fed, sample_rate))
+            out.mux(stream.encode(None))
         out.mux(video.encode(None))
     return count
 
@@ -238,11 +238,11 @@ def _video_encoder(out, frame: av.VideoFrame, fps: int, options: dict[str, str])
     return stream
 
 
-def _audio_encoder(out, sound: np.ndarray | None, sample_rate: int, codec: str):
-    if sound is None:
+def _audio_encoder(out, audio: np.ndarray | None, sample_rate: int, codec: str):
+    if audio is None:
         return None
     stream = out.add_stream(codec, rate=sample_rate)
-    stream.codec_context.layout = "mono" if sound.shape[0] == 1 else "stereo"
+    stream.codec_context.layout = "mono" if audio.shape[0] == 1 else "stereo"
     stream.codec_context.format = "s16" if codec == "flac" else "fltp"
     stream.codec_context.thread_count = 1
     stream.codec_context.flags |= av.codec.context.Flags.bitexact

@@ -82,7 +82,7 @@ def jukebox(tmp_path_factory) -> tuple[Tensors, object]:
             tensors[name] *= 0.2  # residual branches add up over depth
     with torch.no_grad():
         for level in PUBLISHED:  # entries among what the encoder makes of sound, so that codes vary
-            z = straight_encode(tensors, sound(), level)[0]
+            z = straight_encode(tensors, wave(), level)[0]
             k = tensors[f"bottleneck.level_blocks.{level}.k"]
             k *= z.std() / k.std()
             k += z.mean(1)
@@ -93,7 +93,7 @@ def jukebox(tmp_path_factory) -> tuple[Tensors, object]:
     return tensors, load_jukebox(path)
 
 
-def sound() -> torch.Tensor:
+def wave() -> torch.Tensor:
     return torch.randn(2, 4096, generator=torch.Generator().manual_seed(2)) * 0.3
 
 
@@ -102,19 +102,19 @@ def test_jukebox_encodes_and_decodes_as_published(jukebox, level):
     tensors, net = jukebox
     k = tensors[f"bottleneck.level_blocks.{level}.k"]
     with torch.no_grad():
-        z = straight_encode(tensors, sound(), level)
+        z = straight_encode(tensors, wave(), level)
         distance = torch.cdist(z.transpose(1, 2).double(), k.double()[None])
-        same(net.latents(sound(), level), z)
-        found = net.encode(sound(), level)
+        same(net.latents(wave(), level), z)
+        found = net.encode(wave(), level)
         assert (
             found.shape == (2, 4096 // (8, 32, 128)[level]) and found.dtype == torch.int64 and len(found.unique()) > 3
         )
         chosen = distance.gather(2, found[..., None])[..., 0]
         assert ((chosen - distance.min(2).values) <= 1e-5 * chosen).all()  # the nearest, or as near as rounding tells
         codes = torch.randint(2048, (2, 9), generator=torch.Generator().manual_seed(3))
-        sounds = net.decode(codes, level)
-        assert sounds.shape == (2, 9 * (8, 32, 128)[level])
-        same(sounds, straight_decode(tensors, codes, level))
+        audio = net.decode(codes, level)
+        assert audio.shape == (2, 9 * (8, 32, 128)[level])
+        same(audio, straight_decode(tensors, codes, level))
 
 
 def test_a_bare_older_file_of_jukebox_and_other_sizes(tmp_path):

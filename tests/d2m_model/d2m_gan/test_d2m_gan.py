@@ -115,8 +115,8 @@ def test_perfect_codes_cost_nothing():
     """Where the generated codes are the ground truth's entries, the code and wave terms of `paper` vanish."""
     net, discriminator, vqvae, target = setup(only("paper", code=1.0, wave=1.0))
     entries = vqvae.embed(target.codes, 2)
-    sound = vqvae.decode_latents(entries, 2)
-    target = Target(target.codes, torch.nn.functional.pad(sound, (60, 60)), torch.tensor([60, 60]))
+    audio = vqvae.decode_latents(entries, 2)
+    target = Target(target.codes, torch.nn.functional.pad(audio, (60, 60)), torch.tensor([60, 60]))
     part = Excerpt(2, 40, 100)
     terms = generator_terms(net, discriminator, vqvae, entries, target, part)
     assert terms["code"] == 0

@@ -66,8 +66,8 @@ def test_they_play_as_published_through_the_commands(root, capsys):
     out = root / "runs" / "tiny" / "d2m_gan" / "high-full"
     assert json.loads((out / "metrics.json").read_text())["steps"] == 0 and (out / "curves.csv").read_text() == "step\n"
     assert generate.main(["--root", str(root), "--level", "high", "--variant", "full"]) == 0
-    with wave.open(str(root / "runs" / "tiny" / "generate" / "high-full" / "clip_000.wav")) as sound:
-        assert sound.getnframes() == 3 * 22050
+    with wave.open(str(root / "runs" / "tiny" / "generate" / "high-full" / "clip_000.wav")) as audio:
+        assert audio.getnframes() == 3 * 22050
     clip = ShardSet(root / "data" / "tiny" / "shards", "test").read("clip_000", 0, 60)
     motion, visual = torch.from_numpy(clip.motion)[None], torch.rand(1, 2048)
     model = MusicModel.load(

@@ -29,11 +29,11 @@ def audio():
     return {f"c{n}": click_train(beats_of(n, 3.0) + 0.05 * n, 3 * RATE) for n in range(3)}
 
 
-def write_folder(folder, sounds, rate=RATE):
+def write_folder(folder, audio, rate=RATE):
     folder.mkdir(exist_ok=True)
-    for name, sound in sounds.items():
+    for name, wave in audio.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        soundfile.write(folder / f"{name}.wav", sound, rate)
+        soundfile.write(folder / f"{name}.wav", wave, rate)
     return folder
 
 
@@ -114,7 +114,7 @@ def test_a_short_sound_can_not_win(tmp_path, audio, score):
         "c2: the generated sound has 6.00 s, its reference 3.00 s: what is over is cut",
     ):
         assert line in printed
-    write_folder(generated, {name: sound[: int(2.8 * RATE)] for name, sound in audio.items()})
+    write_folder(generated, {name: wave[: int(2.8 * RATE)] for name, wave in audio.items()})
     found, printed = score(generated, reference)
     assert (
         found["systems"]["generated"]["P1"]["hit_micro"] == 100

@@ -25,14 +25,14 @@ def corpus(tmp_path):
     build_manifest(tmp_path, "demo")
     build_shards(tmp_path / "data/demo/shards", clips=2, seconds=2)
     test = build_shards(tmp_path / "data/demo/shards", clips=2, seconds=2, split="test", first=2)
-    sounds = {c.clip_id: test.read(c.clip_id).audio for c in test.clips}
+    audio = {c.clip_id: test.read(c.clip_id).audio for c in test.clips}
     for stage, names in {
         "generate": ("high-full", "low-full", "high-stale"),
         "baselines": ("dance2music", "stale"),
     }.items():
         (tmp_path / "runs/demo" / stage).mkdir(parents=True)
         for name in names:
-            (write_folder(tmp_path / "runs/demo" / stage / name, sounds) / "about.txt").write_text("a search\n")
+            (write_folder(tmp_path / "runs/demo" / stage / name, audio) / "about.txt").write_text("a search\n")
     (tmp_path / "params.yaml").write_text(
         "levels: [high, low]\nmodels: [full]\nsystems: [dance2music]\nevaluate: {draws: 100, protocols: [P1, P4], embedding: demo}\n"
     )

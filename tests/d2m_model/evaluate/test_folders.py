@@ -92,7 +92,7 @@ def test_every_system_needs_the_same_clips(folders):
 def counted(monkeypatch):
     """The systems that are scored from now on, one entry each."""
     scored, score = [], all_systems.score_system
-    monkeypatch.setattr(all_systems, "score_system", lambda sounds, **more: scored.append(1) or score(sounds, **more))
+    monkeypatch.setattr(all_systems, "score_system", lambda audio, **more: scored.append(1) or score(audio, **more))
     return scored
 
 
@@ -156,10 +156,8 @@ def test_what_is_kept_comes_back_bit_for_bit(tmp_path):
     assert kept.points("p", lambda: 1 / 0)["a\n"] is None
     (tmp_path / "file").write_text("")
     KeptScores(tmp_path / "file").write(key, value)  # nothing can be kept there, and nothing is lost
-    sounds = {"a": np.ones(3, np.float32), "b": np.zeros(2, np.float32)}
-    assert (
-        content(sounds) == content(dict(reversed(sounds.items()))) != content(sounds | {"b": np.zeros(3, np.float32)})
-    )
+    audio = {"a": np.ones(3, np.float32), "b": np.zeros(2, np.float32)}
+    assert content(audio) == content(dict(reversed(audio.items()))) != content(audio | {"b": np.zeros(3, np.float32)})
 
 
 def test_without_a_network_the_demo_embedding_is_named(folders, monkeypatch):

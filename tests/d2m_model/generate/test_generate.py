@@ -33,10 +33,10 @@ class Metronome:
         assert pose.shape[0] == 60 and visual.shape == (2048,) and size == (204, 360)
         height = pose[:, 0, 0, 1]
         hits = np.flatnonzero(height == height.max())
-        sound = np.zeros(60 * 735, np.float32)
+        wave = np.zeros(60 * 735, np.float32)
         for frame in hits:
-            sound[frame * 735 : frame * 735 + 50] = 0.5
-        return sound
+            wave[frame * 735 : frame * 735 + 50] = 0.5
+        return wave
 
 
 def make_stage(root, clips=3, seconds=4.5):
@@ -62,9 +62,9 @@ def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
     assert set(rows) == names and all(r["status"] == "ok" and r["seconds"] == "4.5" for r in rows.values())
     shards = ShardSet(layout.stage("shards"), "test")
     for entry in shards.clips:
-        sound, _ = soundfile.read(folder / f"{entry.clip_id}.wav")
+        wave, _ = soundfile.read(folder / f"{entry.clip_id}.wav")
         height = shards.read(entry.clip_id).pose[:, 0, 0, 1]
-        heard = np.flatnonzero(np.diff((sound > 0.1).astype(int), prepend=0) > 0) / 735
+        heard = np.flatnonzero(np.diff((wave > 0.1).astype(int), prepend=0) > 0) / 735
         lowest = np.flatnonzero(np.isclose(height, height.max(), atol=0.5))
         assert len(heard) and all(np.abs(lowest - h).min() < 0.01 for h in heard)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -76,15 +76,15 @@ def test_what_earlier_runs_left_is_removed_and_rows_csv_comes_last(tmp_path, mon
     layout = make_stage(tmp_path, clips=2)
     monkeypatch.setattr(models, "load_model", lambda *_, **__: WindowComposer(Metronome(), "high"))
     folder, command = layout.stage("generate") / "high-full", ["--root", str(tmp_path), "--corpus", "tiny"]
-    sounds = ["clip_000.wav", "clip_001.wav", "rows.csv"]
+    audio = ["clip_000.wav", "clip_001.wav", "rows.csv"]
     generate.main([*command, "--variant", "full", "--json"])
     (folder / "clip_000.codes.npy").write_bytes(b"of a prior")
     assert sorted(p.name for p in folder.glob("*.json")) == ["clip_000.json", "clip_001.json"]
     generate.main([*command, "--variant", "full"])
-    assert sorted(p.name for p in folder.iterdir()) == sounds
+    assert sorted(p.name for p in folder.iterdir()) == audio
     with pytest.raises(UserError, match="lower hop"):
         generate_split(None, lambda: WindowComposer(Metronome(), "high"), folder, Params(hop=3), "x", rhythm=tmp_path)
-    assert sorted(p.name for p in folder.iterdir()) == sounds, "nothing was begun"
+    assert sorted(p.name for p in folder.iterdir()) == audio, "nothing was begun"
     monkeypatch.setattr(Metronome, "audio", None)
     with pytest.raises(TypeError):
         generate.main([*command, "--variant", "full"])

@@ -17,13 +17,13 @@ from dataset_tools.lib.video.upright import Upright
 RATE = 22050
 
 
-def write_video(path, codec="libx264", frames=48, fps=24, sound=True, **options):
+def write_video(path, codec="libx264", frames=48, fps=24, audio=True, **options):
     """A grey ramp of 64x48, with a tone that must not survive."""
     with av.open(str(path), "w") as out:
         picture = out.add_stream(codec, rate=fps, options=options)
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
         tone = (
-            out.add_stream("aac" if path.suffix != ".webm" else "libopus", rate=48000, layout="mono") if sound else None
+            out.add_stream("aac" if path.suffix != ".webm" else "libopus", rate=48000, layout="mono") if audio else None
         )
         for n in range(frames):
             image = np.full((48, 64, 3), 4 * n % 256, np.uint8)
@@ -80,7 +80,7 @@ def test_mux_copies_the_picture_and_replaces_the_sound(tmp_path, source, suffix)
 
 
 def test_mux_delays_the_sound_with_the_picture(tmp_path):
-    video = write_video(tmp_path / "in.mp4", sound=False)
+    video = write_video(tmp_path / "in.mp4", audio=False)
     music = np.zeros(RATE, np.float32)
     music[:400] = 0.5 * np.random.default_rng(5).standard_normal(400)
     mux(video, music, tmp_path / "out.mp4", delay=0.5)
@@ -89,7 +89,7 @@ def test_mux_delays_the_sound_with_the_picture(tmp_path):
 
 
 def test_mux_encodes_again_what_the_container_cannot_hold(tmp_path):
-    video = write_video(tmp_path / "in.webm", codec="libvpx", frames=24, sound=False)
+    video = write_video(tmp_path / "in.webm", codec="libvpx", frames=24, audio=False)
     out = tmp_path / "out.mp4"
     assert mux(video, np.zeros(RATE, np.float32), out) is False
     with av.open(str(out)) as media:
@@ -99,7 +99,7 @@ def test_mux_encodes_again_what_the_container_cannot_hold(tmp_path):
 
 
 def test_mux_leaves_nothing_when_it_fails(tmp_path, monkeypatch):
-    video = write_video(tmp_path / "in.mp4", sound=False)
+    video = write_video(tmp_path / "in.mp4", audio=False)
     (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:300])
     with pytest.raises(UserError, match=r"cut\.mp4: not a readable video"):
         mux(tmp_path / "cut.mp4", np.zeros(RATE, np.float32), tmp_path / "out.mp4")
@@ -110,7 +110,7 @@ def test_mux_leaves_nothing_when_it_fails(tmp_path, monkeypatch):
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path):
-    video = write_video(tmp_path / "in.mp4", sound=False)
+    video = write_video(tmp_path / "in.mp4", audio=False)
     with pytest.raises(UserError, match=r"^/dev/full/x\.mp4: can't be written"):
         mux(video, np.zeros(RATE, np.float32), Path("/dev/full/x.mp4"))
 
@@ -208,7 +208,7 @@ def test_a_film_whose_first_picture_is_damaged_is_copied(tmp_path):
 
 def test_pictures_stamped_as_decoded_are_put_in_order(tmp_path):
     path = tmp_path / "in.avi"
-    write_video(path, frames=24, sound=False, bf="3", **{"x264-params": "b-adapt=0"})
+    write_video(path, frames=24, audio=False, bf="3", **{"x264-params": "b-adapt=0"})
     assert mux(path, np.zeros(RATE, np.float32), tmp_path / "out.mp4") is False
     with av.open(str(tmp_path / "out.mp4")) as media:
         shown = [(frame.time, frame.to_ndarray(format="gray").mean()) for frame in media.decode(video=0)]

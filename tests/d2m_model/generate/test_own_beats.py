@@ -9,7 +9,7 @@ import soundfile
 
 from d2m_model.generate import own_beats, own_videos
 from d2m_model.generate.composing import Made
-from d2m_model.generate.own_beats import Given, asked_beats, goals_of_sound, sound_of_dance
+from d2m_model.generate.own_beats import Given, asked_beats, audio_of_dance, goals_of_audio
 from d2m_model.generate.own_songs import read_song
 from d2m_model.generate.own_video import Posed, begin_of
 from d2m_model.generate.own_videos import find_dance, generate_dance, pose_of
@@ -94,7 +94,7 @@ def test_beats_snap_to_where_the_dancer_stops(tmp_path):
     assert found.frames == 120
 
 
-def sound(path: Path, times: np.ndarray, seconds: float) -> Path:
+def audio(path: Path, times: np.ndarray, seconds: float) -> Path:
     soundfile.write(path, click_train(times, round(seconds * RATE)), RATE)
     return path
 
@@ -102,10 +102,10 @@ def sound(path: Path, times: np.ndarray, seconds: float) -> Path:
 def test_beats_snap_to_the_beats_of_a_sound(tmp_path):
     clicks = 0.45 + 0.5 * np.arange(15)
     write_beats(tmp_path / "b.json", beats(clicks + 0.08))
-    given = Given(beats=tmp_path / "b.json", snap=sound(tmp_path / "s.wav", clicks, 8))
+    given = Given(beats=tmp_path / "b.json", snap=audio(tmp_path / "s.wav", clicks, 8))
     made = find_dance(None, {"beats"}, given, None).dance.beats
     assert len(made.beats) == 15 and np.median(np.abs(made.beats - clicks)) < 0.03
-    sound(tmp_path / "s.wav", np.zeros(0), 8)
+    audio(tmp_path / "s.wav", np.zeros(0), 8)
     with pytest.raises(UserError, match=r"s\.wav: no beat was found in this sound, so --snap has no goal"):
         find_dance(None, {"beats"}, given, None)
 
@@ -128,8 +128,8 @@ def test_the_videos_own_sound_counts_from_its_first_frame(tmp_path, monkeypatch)
     monkeypatch.setattr(own_beats, "read_song", clicks)
     monkeypatch.setattr(own_beats, "read_audio", lambda *a, **k: ((clicks(*a, **k)[0] * 32767).astype(np.int16), RATE))
     for name in ("in.mp4", "other.mp4", "link.mp4"):
-        goals_of_sound(tmp_path / name, tmp_path / "in.mp4")
-    goals_of_sound(tmp_path / "in.mp4", None)
+        goals_of_audio(tmp_path / name, tmp_path / "in.mp4")
+    goals_of_audio(tmp_path / "in.mp4", None)
     assert starts == pytest.approx([1 / 60, 0.0, 1 / 60, 0.0], abs=1e-3)
 
 
@@ -138,11 +138,11 @@ def test_the_videos_own_sound_lasts_as_long_as_the_dance(tmp_path, seconds):
     """So its beats are those that the studio draws and snaps to."""
     train = np.round(16000 * click_train(np.arange(0.2, seconds, 0.5), round(seconds * RATE))).astype(np.int16)
     video = numbered_video(tmp_path / "in.mp4", 30, 5.0, np.stack([train, train]), RATE)
-    drawn = sound_of_dance(video, begin_of(video), 150)
+    drawn = audio_of_dance(video, begin_of(video), 150)
     assert drawn.shape == (150 * 735,) and drawn.dtype == np.float32
     write_drawing(tmp_path / "drawn.json", drawn)
     known = json.loads((tmp_path / "drawn.json").read_text())["beats"]
-    assert len(known) and np.allclose(goals_of_sound(video, video), known, atol=6e-5)
+    assert len(known) and np.allclose(goals_of_audio(video, video), known, atol=6e-5)
 
 
 class Hummer:

@@ -130,9 +130,9 @@ def songs(own_videos):  # noqa: F811
 
 def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
     assert run("--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--json") == 0
-    sound, rate = soundfile.read("x.wav", always_2d=True)
-    assert rate == 44100 and sound.shape == (8 * 44100, 2)
-    assert worst(click_times(sound[:, 0], rate), songs) < 0.02
+    audio, rate = soundfile.read("x.wav", always_2d=True)
+    assert rate == 44100 and audio.shape == (8 * 44100, 2)
+    assert worst(click_times(audio[:, 0], rate), songs) < 0.02
     said = capsys.readouterr().out
     assert (
         "b.json: 8.0 s; 16 beats" in said
@@ -271,12 +271,12 @@ def test_a_dance_is_as_long_with_its_beats_given_as_without(tmp_path, frames, fp
 
 
 def test_a_picture_and_a_day_are_no_dances_though_beats_are_given(tmp_path):
-    write_video(tmp_path / "a.mp4", frames=1, sound=False)
+    write_video(tmp_path / "a.mp4", frames=1, audio=False)
     (tmp_path / "b.json").write_text('{"beats": [0.1, 0.2]}')
     given = Given(beats=tmp_path / "b.json")
     with pytest.raises(UserError, match=r"a\.mp4: has a single frame"):
         find_dance(tmp_path / "a.mp4", {"beats"}, given, None)
-    write_video(tmp_path / "b.mp4", frames=2, sound=False, bf="0")
+    write_video(tmp_path / "b.mp4", frames=2, audio=False, bf="0")
     retimed(tmp_path / "b.mp4", tmp_path / "day.mp4", lambda number: 86400 * number)
     with pytest.raises(UserError, match=r"day\.mp4: seconds must be above 0 and at most 21600, found 8640\d"):
         find_dance(tmp_path / "day.mp4", {"beats"}, given, None)

@@ -21,21 +21,21 @@ def beat_times(bpm, seconds, first=0.3):
 
 def song_audio(times, seconds, rate=RATE, downbeats=(), tone=0.1):
     """A click at each time, louder at the down-beats, over a steady tone of 440 Hz."""
-    sound = tone * np.sin(2 * np.pi * TONE * np.arange(round(seconds * rate)) / rate)
+    audio = tone * np.sin(2 * np.pi * TONE * np.arange(round(seconds * rate)) / rate)
     click = np.exp(-np.arange(rate // 20) / (rate / 300)) * np.random.default_rng(0).standard_normal(rate // 20)
     for time in times:
         at = round(time * rate)
-        part = sound[at : at + len(click)]
+        part = audio[at : at + len(click)]
         part += (0.9 if np.isclose(time, downbeats, atol=0.01).any() else 0.45) * click[: len(part)]
-    return sound.clip(-1, 1).astype(np.float32)
+    return audio.clip(-1, 1).astype(np.float32)
 
 
-def click_times(sound, rate):
+def click_times(audio, rate):
     """Where the power of what is above 2 kHz rises: the clicks' times in seconds."""
     from scipy.signal import butter, sosfilt
 
-    power = sosfilt(butter(4, 2000, "high", fs=rate, output="sos"), sound) ** 2
-    level = np.convolve(power, np.ones(rate // 500) / (rate // 500))[: len(sound)]
+    power = sosfilt(butter(4, 2000, "high", fs=rate, output="sos"), audio) ** 2
+    level = np.convolve(power, np.ones(rate // 500) / (rate // 500))[: len(audio)]
     rises = np.flatnonzero((level[1:] > 0.1 * level.max()) & (level[:-1] <= 0.1 * level.max())) / rate
     return rises[np.diff(rises, prepend=-1) > 0.15]
 
@@ -44,10 +44,10 @@ def worst(found, wanted):
     return max(np.abs(found - time).min() for time in wanted)
 
 
-def pitch(sound, rate):
+def pitch(audio, rate):
     """Hz of the strongest frequency."""
-    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 8 * len(sound)))
-    return spectrum.argmax() * rate / (8 * len(sound))
+    spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 8 * len(audio)))
+    return spectrum.argmax() * rate / (8 * len(audio))
 
 
 def song(path, bpm, seconds, **options):
@@ -71,13 +71,13 @@ def test_a_song_of_118_lies_on_a_dance_of_124(tmp_path):
     )
     wanted = dance(124, 12, first=0.45)
     made = own_music(read_songs(tmp_path / "songs", tmp_path / "cache"), wanted, 12.0)
-    assert made.sound.shape == (2, 12 * RATE) and made.rate == RATE and made.sound.dtype == np.float32
-    assert worst(click_times(made.sound[0], RATE), wanted.beats) < 0.02
-    assert abs(pitch(made.sound[0, RATE : 10 * RATE], RATE) / TONE - 1) < 0.01
+    assert made.audio.shape == (2, 12 * RATE) and made.rate == RATE and made.audio.dtype == np.float32
+    assert worst(click_times(made.audio[0], RATE), wanted.beats) < 0.02
+    assert abs(pitch(made.audio[0, RATE : 10 * RATE], RATE) / TONE - 1) < 0.01
     assert all(0.92 <= speed <= 1.08 for speed in made.fit.speeds) and abs(made.fit.speeds[0] - 124 / 118) < 0.01
     assert "song.wav from" in made.told
     again = own_music(read_songs(tmp_path / "songs", tmp_path / "cache"), wanted, 12.0)
-    assert np.array_equal(made.sound, again.sound)
+    assert np.array_equal(made.audio, again.audio)
 
 
 def test_uneven_beats_meet_with_the_pitch_kept():
@@ -200,14 +200,14 @@ def test_where_an_excerpt_begins_is_told_by_its_first_speed(tmp_path):
         downbeats=None,
         offset=0.0,
     )
-    assert "a.wav from 7.0 s at 1.000 to 1.500" in OwnMusic(sound=np.zeros((1, 9), np.float32), rate=RATE, fit=fit).told
+    assert "a.wav from 7.0 s at 1.000 to 1.500" in OwnMusic(audio=np.zeros((1, 9), np.float32), rate=RATE, fit=fit).told
 
 
 def test_tracked_beats_are_moved_to_the_attacks():
     times = beat_times(118, 10)
     late = np.round((times + 0.015) * 43) / 43  # as a tracker says them that hears in steps of 23 ms
-    sound = song_audio(times, 10, rate=22050)
-    found = sharpened(Beats(fps=30, seconds=10, beats=late, downbeats=late[1::4]), sound)
+    audio = song_audio(times, 10, rate=22050)
+    found = sharpened(Beats(fps=30, seconds=10, beats=late, downbeats=late[1::4]), audio)
     assert np.abs(late - times).max() > 0.015 and np.abs(found.beats - times).max() < 0.01
     assert np.array_equal(found.downbeats, found.beats[1::4])
     noise = np.random.default_rng(2).standard_normal(220500).astype(np.float32)

@@ -132,8 +132,8 @@ def test_no_film_of_a_folder_costs_another_its_music(own_videos, monkeypatch, ca
 
 
 def test_detected_beats_are_those_of_a_metronome():
-    sound = click_train(np.arange(0.25, 8, 0.5), 8 * RATE)
-    found = detected_beats(sound)
+    audio = click_train(np.arange(0.25, 8, 0.5), 8 * RATE)
+    found = detected_beats(audio)
     assert abs(found["tempo"] - 120) < 3
     assert all(abs((beat - 0.25) % 0.5 - 0.25) > 0.18 for beat in found["beats"]) and len(found["beats"]) > 10
     assert detected_beats(np.zeros(RATE, np.float32)) == {"tempo": None, "beats": [], "onsets": []}

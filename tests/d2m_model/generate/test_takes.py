@@ -14,8 +14,8 @@ from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models
 from d2m_model.generate.composing import PriorComposer
 from d2m_model.generate.takes import Again, read_take
+from d2m_model.metrics.audio_features import HOP, AudioFeatures
 from d2m_model.metrics.p4_onsets import onset_times
-from d2m_model.metrics.sound import HOP, Sound
 from d2m_model.prior import player as players
 from d2m_model.prior.model_file import load_prior
 from d2m_model.prior.player import Player
@@ -55,9 +55,9 @@ def beats(path, times):
     path.write_text(json.dumps({"beats": list(times), "downbeats": list(times[::4]), "seconds": 6.0}))
 
 
-def followed(sound, times):
+def followed(audio, times):
     """Share of beats with an onset within 70 ms."""
-    onsets = onset_times(sound)
+    onsets = onset_times(audio)
     return float(np.mean([np.abs(onsets - t).min(initial=9) < 0.07 for t in times]))
 
 
@@ -76,9 +76,9 @@ def test_edited_beats_are_followed(run, tmp_path):
 def test_a_tempo_is_met(run, tmp_path):
     """Of all tempos within a tenth of the wished one, its beats are the nearest to the strong onsets, to 2 %."""
     run("--beats", "b.json", "--tempo", "100", "--style", "pop", "--out", "a.wav")
-    sound = read_take(tmp_path / "a.wav")
-    assert followed(sound, np.arange(0.25, 6, 0.6)) >= 0.7
-    envelope = Sound(sound).envelope
+    audio = read_take(tmp_path / "a.wav")
+    assert followed(audio, np.arange(0.25, 6, 0.6)) >= 0.7
+    envelope = AudioFeatures(audio).envelope
     heard = lambda times: float(
         np.mean([envelope[max(0, round(t * RATE / HOP) - 1) : round(t * RATE / HOP) + 3].max() for t in times])
     )

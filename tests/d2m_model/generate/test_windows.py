@@ -41,18 +41,18 @@ def test_windows_cover_every_frame(frames, starts):
 
 @pytest.mark.parametrize("frames", [1, 17, 60, 61, 75, 100, 301])
 def test_a_dance_of_any_length_gets_exactly_its_length(frames):
-    sound = render(Echo(), ramp_pose(frames), (9, 9), np.zeros((1, 2048), np.float32), fade=5512)
-    assert len(sound) == frames * 735
+    audio = render(Echo(), ramp_pose(frames), (9, 9), np.zeros((1, 2048), np.float32), fade=5512)
+    assert len(audio) == frames * 735
     # Every window agrees about every frame here, so joining them must give back what one long window would.
-    np.testing.assert_allclose(sound, np.repeat(np.arange(frames), 735), rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(audio, np.repeat(np.arange(frames), 735), rtol=1e-5, atol=1e-3)
 
 
 def test_each_second_hears_its_own_visual_row():
     visual = np.zeros((3, 2048), np.float32)
     visual[:, 0] = (1, 2, 3)
     pose = np.zeros((150, 1, 17, 3), np.float32)  # windows 0, 1, 2, 3 s: rows 0, 1, 2 and the last again
-    sound = render(Echo(), pose, (9, 9), visual, fade=0)
-    seconds = sound.reshape(10, -1).mean(axis=1)  # half-seconds; the middle of each window is its own
+    audio = render(Echo(), pose, (9, 9), visual, fade=0)
+    seconds = audio.reshape(10, -1).mean(axis=1)  # half-seconds; the middle of each window is its own
     assert seconds.tolist() == [1, 1, 1, 2, 2, 3, 3, 3, 3, 3]
 
 
@@ -82,9 +82,9 @@ def test_join_keeps_constants_and_noise_even_across_seams():
     assert 0.85 < min(levels) and max(levels) < 1.15
 
 
-def spectral_jumps(sound, at=None):
+def spectral_jumps(audio, at=None):
     """`regions.spectral_jumps`, at the samples `at` or all."""
-    jumps = regions.spectral_jumps(sound)
+    jumps = regions.spectral_jumps(audio)
     return jumps if at is None else [jumps[max(0, a // 128 - 6) : a // 128 + 3].max() for a in at]
 
 
@@ -145,9 +145,9 @@ def test_normalise_reaches_loudness_or_the_peak():
 
 
 def test_wav_is_int16_mono_and_equal_bytes(tmp_path):
-    sound = np.array([0, 0.5, -0.5, 2, -2], np.float32)
+    audio = np.array([0, 0.5, -0.5, 2, -2], np.float32)
     for name in ("a.wav", "b.wav"):
-        write_wav(tmp_path / name, sound)
+        write_wav(tmp_path / name, audio)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     info = soundfile.info(tmp_path / "a.wav")
     assert (info.samplerate, info.channels, info.subtype, info.frames) == (RATE, 1, "PCM_16", 5)

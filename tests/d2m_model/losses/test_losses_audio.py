@@ -76,13 +76,13 @@ def test_stft_peak_is_where_the_tone_is():
 
 
 def test_reconstruction_metrics_on_known_sounds():
-    sound, rng = tone(440)[0], torch.Generator().manual_seed(0)
-    noise = torch.randn(sound.shape, generator=rng)
-    noise -= (noise @ sound) / (sound @ sound) * sound
-    noise *= sound.norm() / noise.norm() / 10
-    assert si_sdr(3 * (sound + noise), sound) == pytest.approx(20.0, abs=0.1)
-    assert spectral_convergence(sound, sound) < 1e-4
-    assert spectral_convergence(torch.zeros_like(sound), sound) == pytest.approx(1.0, abs=1e-3)
+    audio, rng = tone(440)[0], torch.Generator().manual_seed(0)
+    noise = torch.randn(audio.shape, generator=rng)
+    noise -= (noise @ audio) / (audio @ audio) * audio
+    noise *= audio.norm() / noise.norm() / 10
+    assert si_sdr(3 * (audio + noise), audio) == pytest.approx(20.0, abs=0.1)
+    assert spectral_convergence(audio, audio) < 1e-4
+    assert spectral_convergence(torch.zeros_like(audio), audio) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_onset_f_is_one_for_the_same_clicks_and_lower_for_moved_ones():

@@ -94,7 +94,7 @@ def test_a_fingerprint_tells_a_fitted_song_from_a_new_one():
         ReferenceBeats(np.arange(0.2, 8, 0.52), np.zeros(0)),
         8 * RATE,
     )
-    prints = {name: fingerprint(sound) for name, sound in (songs | {"fit": fit}).items()}
+    prints = {name: fingerprint(audio) for name, audio in (songs | {"fit": fit}).items()}
     found = find_same_recordings(prints, {"song": "training", "fit": "made", "new": "made"})
     assert [{match.first, match.second} for match in found] == [{"song", "fit"}]
 

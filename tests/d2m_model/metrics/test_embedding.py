@@ -35,8 +35,8 @@ def test_log_mel_is_vggishs():
         96,
         64,
     )
-    sound = tone(1000, 1, 16000) + 0.1 * tone(3000, 1, 16000)
-    frame = [sound[1600 + n] * (0.5 - 0.5 * np.cos(2 * np.pi * n / 400)) for n in range(400)]
+    audio = tone(1000, 1, 16000) + 0.1 * tone(3000, 1, 16000)
+    frame = [audio[1600 + n] * (0.5 - 0.5 * np.cos(2 * np.pi * n / 400)) for n in range(400)]
     edges = [
         700 * (np.exp((hertz_to_mel(125) + i * (hertz_to_mel(7500) - hertz_to_mel(125)) / 65) / 1127) - 1)
         for i in range(66)
@@ -47,7 +47,7 @@ def test_log_mel_is_vggishs():
         place = np.interp(hertz_to_mel(k * 31.25), hertz_to_mel(edges), np.arange(66.0), left=-9, right=99)
         for band in range(64):
             wanted[band] += size * max(0.0, 1 - abs(place - (band + 1)))
-    assert log_mel(sound)[10] == pytest.approx(np.log(wanted + 0.01), abs=1e-4)
+    assert log_mel(audio)[10] == pytest.approx(np.log(wanted + 0.01), abs=1e-4)
     assert mel_filters().shape == (257, 64) and not mel_filters()[0].any()
 
 
@@ -86,7 +86,7 @@ def test_genre_is_that_of_the_nearest_training_segment(database):
 
 
 def test_novelty_is_zero_for_training_music(database):
-    copied = {"a": database.sounds[0], "b": points((9, 9), 5, 9)}
+    copied = {"a": database.audio[0], "b": points((9, 9), 5, 9)}
     scores, rows = embedding_scores(copied, database, None, 2.0, resamples(2, draws=100), 0)
     assert rows["a"]["novelty"] == 0 and "genre" not in scores
     assert rows["b"]["novelty"] == pytest.approx(np.hypot(4, 4) / 2, rel=0.1)
@@ -94,11 +94,11 @@ def test_novelty_is_zero_for_training_music(database):
 
 def test_embedding_averages_the_patches_of_a_segment():
     first = lambda found: found.reshape(len(found), -1)[:, :4].astype(float)
-    sound = tone(440, 4.0, RATE)
-    found = embed(sound, first)
+    audio = tone(440, 4.0, RATE)
+    found = embed(audio, first)
     assert found.patches.shape == (4, 4) and found.segments.shape == (2, 4)
     assert found.segments[1] == pytest.approx(found.patches[2:].mean(0))
-    assert embed(sound[:1000], first) is None
+    assert embed(audio[:1000], first) is None
 
 
 def test_loudness_and_spectral_distance():

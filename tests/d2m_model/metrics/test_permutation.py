@@ -57,7 +57,7 @@ def test_own_music_is_no_chance_and_blind_sounds_are():
     clips = {f"c{n}": click_train(beats_of(n, 5.0) + 0.07 * n, 5 * RATE) for n in range(6)}
     names = list(clips)
     reference = Reference(audio=clips)
-    p = lambda sounds: score_system(sounds, reference, protocols=("P4",), draws=400)[0]["P4"]["onsets_70ms"]
+    p = lambda audio: score_system(audio, reference, protocols=("P4",), draws=400)[0]["P4"]["onsets_70ms"]
     own = p(clips)
     assert own["p"] <= 2 / 401 and own["permuted_high"] < own["difference"]
     shuffled = p({name: clips[names[i - 1]] for i, name in enumerate(names)})

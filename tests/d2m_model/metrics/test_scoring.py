@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from d2m_model.metrics.audio_features import AudioFeatures
 from d2m_model.metrics.beat_bins import BinCounts, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import bootstrap_interval, resamples, weighted_deviation, weighted_mean, with_intervals
 from d2m_model.metrics.controls import click_track, control_audio, draw_other_song, fit_length
 from d2m_model.metrics.motion_beats import joint_speed, motion_beats
 from d2m_model.metrics.p4_onsets import alignment, envelope_correlation, f_measure, onset_times, own_minus_other
 from d2m_model.metrics.scoring import Reference, score_system
-from d2m_model.metrics.sound import Sound
 from tests.helpers.builders import STANDING, beats_of, click_train
 
 RATE = 22050
@@ -45,14 +45,16 @@ def test_onsets_are_found_where_the_clicks_are(dances):
 
 
 def test_bins_hold_the_times_that_have_clicks():
-    sound = Sound(click_train(np.array([0.5, 2.5]), 4 * RATE))
-    assert sound.bins["P1"].tolist() == [True, False, True, False]
-    assert np.flatnonzero(sound.fine_bins).tolist() == [2, 12]
-    assert len(Sound(sound.audio[: 3 * RATE + 1]).bins["P1"]) == 4
+    audio = AudioFeatures(click_train(np.array([0.5, 2.5]), 4 * RATE))
+    assert audio.bins["P1"].tolist() == [True, False, True, False]
+    assert np.flatnonzero(audio.fine_bins).tolist() == [2, 12]
+    assert len(AudioFeatures(audio.audio[: 3 * RATE + 1]).bins["P1"]) == 4
 
 
 def test_p3_is_over_whole_pieces_of_five_seconds():
-    sizes = [[len(p.audio) for p in Sound(np.zeros(n, np.float32)).pieces] for n in (3 * RATE, 5 * RATE, 12 * RATE)]
+    sizes = [
+        [len(p.audio) for p in AudioFeatures(np.zeros(n, np.float32)).pieces] for n in (3 * RATE, 5 * RATE, 12 * RATE)
+    ]
     assert sizes == [[3 * RATE], [5 * RATE], [5 * RATE, 5 * RATE]]
     audio = {"a": click_train(np.arange(0.3, 12, 0.5), 12 * RATE), "b": click_train(np.arange(0.2, 5, 0.6), 5 * RATE)}
     summary, rows = score_system(audio, Reference(audio=audio), protocols=("P3",), draws=100)

@@ -81,9 +81,9 @@ def signals():
 
 def assert_both_agree(pairs):
     """P1 and P2 of the project and of the second computation, to 1e-9; returns the project's."""
-    sounds = {f"{i:02d}": g for i, (g, _) in enumerate(pairs)}
+    audio = {f"{i:02d}": g for i, (g, _) in enumerate(pairs)}
     summary, _ = score_system(
-        sounds, Reference(audio={f"{i:02d}": r for i, (_, r) in enumerate(pairs)}), draws=100, protocols=("P1", "P2")
+        audio, Reference(audio={f"{i:02d}": r for i, (_, r) in enumerate(pairs)}), draws=100, protocols=("P1", "P2")
     )
     for protocol, wanted in (("P1", text_p1(pairs)), ("P2", text_p2(pairs))):
         for name, value in wanted.items():

@@ -35,9 +35,9 @@ def codec(level: int, **sizes) -> JukeboxVQVAE:
 @pytest.mark.parametrize("count", [4, 5, 40])
 def test_each_code_is_a_hop_of_sound(polar, count):
     z = torch.randn(2, 8, count, requires_grad=True)
-    sound = decoder(polar=polar)(z)
-    assert sound.shape == (2, 1, 32 * count)
-    sound.square().sum().backward()
+    audio = decoder(polar=polar)(z)
+    assert audio.shape == (2, 1, 32 * count)
+    audio.square().sum().backward()
     assert z.grad.isfinite().all() and z.grad.abs().sum() > 0
 
 
@@ -45,9 +45,9 @@ def test_a_magnitude_that_runs_away_is_held_and_can_come_back():
     net = decoder()
     wanted = torch.full((1, 41, 130), 200.0, requires_grad=True)
     net.head.register_forward_hook(lambda *_: wanted)
-    sound = net(torch.zeros(1, 8, 40))
-    sound.square().sum().backward()
-    assert sound.isfinite().all() and wanted.grad.isfinite().all()
+    audio = net(torch.zeros(1, 8, 40))
+    audio.square().sum().backward()
+    assert audio.isfinite().all() and wanted.grad.isfinite().all()
 
 
 def test_codes_a_hop_later_sound_a_hop_later():
@@ -73,9 +73,9 @@ def test_frames_of_one_magnitude_and_turning_phase_are_a_tone():
 def test_windows_are_codes_and_their_own_sound():
     pool = np.arange(2 * 3200, dtype=np.int16).reshape(2, 3200)
     codes = (pool[:, ::32] // 32).astype(np.uint8)  # each code the number of its hop
-    batch, sound = CodedSongs(pool, codes, 32, 640 / 22_050).batch(0, 3, 5)
-    assert batch.shape == (5, 20) and sound.shape == (5, 640)
-    firsts = torch.round(sound[:, ::32] * 32767).long()
+    batch, audio = CodedSongs(pool, codes, 32, 640 / 22_050).batch(0, 3, 5)
+    assert batch.shape == (5, 20) and audio.shape == (5, 640)
+    firsts = torch.round(audio[:, ::32] * 32767).long()
     assert torch.equal(firsts // 32 % 256, batch)
 
 

@@ -283,8 +283,8 @@ def test_the_stage_leaves_a_prior_that_says_how_it_was_made(pipeline):
         assert {"loss", "P4_difference", "onsets_to_truth"} <= set(metrics["scores"])
         found = load_prior(folder / "model.pt")
         assert found.level == level and bool(found.styles) == (level == "high")
-        sounds = sorted((pipeline / "runs" / "demo" / "generate" / f"{level}-prior").glob("*.wav"))
-        assert sounds
+        files = sorted((pipeline / "runs" / "demo" / "generate" / f"{level}-prior").glob("*.wav"))
+        assert files
 
 
 def test_music_without_video_is_learnt_from_and_bad_folders_are_refused(pipeline, tmp_path):

@@ -140,13 +140,13 @@ def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
     clip = SimpleNamespace(clip_id="a", genre="pop", song="s")
     rows = [("a", "model", 0.8, 0.25), ("b", "model", 0.1, 0.9)]
     scores = pd.DataFrame(rows, columns=["clip_id", "system", "own", "other"])
-    sound = np.zeros(22050 * 3 // 2, np.float32)
-    media = {"video": tmp_path / "a.mp4", "controls": {"shuffled": sound}}
+    audio = np.zeros(22050 * 3 // 2, np.float32)
+    media = {"video": tmp_path / "a.mp4", "controls": {"shuffled": audio}}
     card = clip_card(
         clip,
-        sound,
-        {"worse": sound, "model": sound},
-        {"cmt": sound},
+        audio,
+        {"worse": audio, "model": audio},
+        {"cmt": audio},
         None,
         scores,
         media,
@@ -162,7 +162,7 @@ def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
         ("shuffled", "control"),
     ]
     assert card["text"] == "model: F 0.80 own, 0.25 other dances" and "<svg" in card["timeline"]
-    plain = clip_card(clip, sound, {"worse": sound, "model": sound}, {"cmt": sound}, None, scores, None)
+    plain = clip_card(clip, audio, {"worse": audio, "model": audio}, {"cmt": audio}, None, scores, None)
     assert plain["tracks"] == [] and plain["timeline"] == card["timeline"]
 
 

@@ -17,10 +17,10 @@ def test_each_suffix_is_a_format_that_is_read_back(tmp_path):
         export_beats(tmp_path / f"b{suffix.upper()}", BEATS)
     assert np.array_equal(read_beats(tmp_path / "b.JSON").beats, BEATS.beats)
     np.testing.assert_allclose([note.start for note in read_midi(tmp_path / "b.MID")], BEATS.beats, atol=1e-3)
-    sound, rate = soundfile.read(tmp_path / "b.WAV")
-    assert len(sound) == 4 * rate
-    loud = [np.abs(sound[round(t * rate) :][: rate // 20]).max() for t in BEATS.beats]
-    quiet = [np.abs(sound[round((t + 0.25) * rate) :][: rate // 20]).max() for t in BEATS.beats]
+    audio, rate = soundfile.read(tmp_path / "b.WAV")
+    assert len(audio) == 4 * rate
+    loud = [np.abs(audio[round(t * rate) :][: rate // 20]).max() for t in BEATS.beats]
+    quiet = [np.abs(audio[round((t + 0.25) * rate) :][: rate // 20]).max() for t in BEATS.beats]
     assert min(loud) > 0.3 and max(quiet) < 0.01
 
 

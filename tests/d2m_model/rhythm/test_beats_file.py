@@ -116,11 +116,11 @@ def test_no_file_of_beats_is_one_line(tmp_path):
 
 def test_clicks_fall_on_the_beats_and_accent_the_downbeats():
     beats = Beats(fps=30, seconds=4, beats=np.arange(0.5, 4, 0.5), downbeats=np.array([0.5, 2.5]))
-    sound = clicks(beats, 4)
-    assert sound.shape == (4 * 22050,) and sound.dtype == np.float32 and np.abs(sound).max() <= 1
-    heard = librosa.onset.onset_detect(y=sound, sr=22050, units="time")
+    audio = clicks(beats, 4)
+    assert audio.shape == (4 * 22050,) and audio.dtype == np.float32 and np.abs(audio).max() <= 1
+    heard = librosa.onset.onset_detect(y=audio, sr=22050, units="time")
     assert beat_f_measure(beats.beats, heard) == 1.0
-    loud = [np.abs(sound[round(t * 22050) :][:2205]).max() for t in beats.beats]
+    loud = [np.abs(audio[round(t * 22050) :][:2205]).max() for t in beats.beats]
     assert min(loud[0], loud[4]) > 1.5 * max(loud[1:4] + loud[5:])
 
 

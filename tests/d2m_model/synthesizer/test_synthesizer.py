@@ -135,10 +135,10 @@ class Plays:
 
 def test_a_decoder_that_adds_noise_scores_worse(root):
     data = WindowData(root / "data" / "tiny" / "shards", "train", 0.1)
-    sounds = {clip.clip_id: data.clip_audio(k).numpy() for k, clip in enumerate(data.clips)}
+    audio = {clip.clip_id: data.clip_audio(k).numpy() for k, clip in enumerate(data.clips)}
     songs = {clip.clip_id: clip.song for clip in data.clips}
     scores = decoder_scores(
-        {"true": Plays(0.0), "noisy": Plays(0.3)}, 2, sounds, songs, Embedder("demo", Layout(root=root, corpus="tiny"))
+        {"true": Plays(0.0), "noisy": Plays(0.3)}, 2, audio, songs, Embedder("demo", Layout(root=root, corpus="tiny"))
     )
     assert scores["true"]["P4"] >= scores["noisy"]["P4"] and not no_worse({"P4": 0, "FAD": 1}, {"P4": 0.1, "FAD": 1})
 

@@ -69,7 +69,7 @@ def test_bf16_changes_the_losses_little_and_the_types_of_nothing(name):
     found = []
     for precision in ("fp32", "bf16"):
         net, discriminator, vqvae, target = setup(PRESETS[name])
-        for part in (net, discriminator):  # the decoder stays as it is: sound_precision
+        for part in (net, discriminator):  # the decoder stays as it is: audio_precision
             accelerate(part, CPU, precision, "never")
         torch.manual_seed(2)
         predicted = net(torch.rand(2, 60, 17, 3) * 200, (204, 360), torch.rand(2, 2048))

@@ -19,8 +19,8 @@ from tests.helpers.footage import coded
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
 def test_length_instant_and_pitch(rate):
     time = np.arange(2 * rate) / rate
-    sound = np.where(time >= 0.5, 12000 * np.sin(2 * np.pi * 1000 * (time - 0.5)), 0).astype(np.int16)[None]
-    mono = audio.to_corpus_audio(sound, rate, 44100)
+    wave = np.where(time >= 0.5, 12000 * np.sin(2 * np.pi * 1000 * (time - 0.5)), 0).astype(np.int16)[None]
+    mono = audio.to_corpus_audio(wave, rate, 44100)
     assert mono.shape == (44100,) and mono.dtype == np.float32
     begins = np.argmax(np.abs(mono) > 0.1) / 22050
     assert begins == pytest.approx(0.5, abs=0.0015)
@@ -30,8 +30,8 @@ def test_length_instant_and_pitch(rate):
 
 
 def test_channels_are_averaged_and_the_end_is_filled():
-    sound = np.array([[16384] * 100, [0] * 100], np.int16)
-    mono = audio.to_corpus_audio(sound, 22050, 150)
+    wave = np.array([[16384] * 100, [0] * 100], np.int16)
+    mono = audio.to_corpus_audio(wave, 22050, 150)
     np.testing.assert_array_equal(mono, np.r_[np.full(100, 0.25), np.zeros(50)].astype(np.float32))
 
 
@@ -92,28 +92,28 @@ KEPT = {
 @pytest.mark.parametrize("kind", CANCELLING)
 def test_channels_that_cancel_each_other_are_not_averaged(kind):
     channels, alone = CANCELLING[kind]
-    sound = np.stack(channels)
-    assert find_lone_channel(sound, 44100) == alone
-    np.testing.assert_array_equal(to_mono(sound, 44100), sound[alone])
-    mono = audio.to_corpus_audio(np.round(32767 * sound).astype(np.int16), 44100, 44100)
+    wave = np.stack(channels)
+    assert find_lone_channel(wave, 44100) == alone
+    np.testing.assert_array_equal(to_mono(wave, 44100), wave[alone])
+    mono = audio.to_corpus_audio(np.round(32767 * wave).astype(np.int16), 44100, 44100)
     assert np.abs(mono[2000:-2000]).reshape(-1, 100).max(axis=1).min() > 0.25
 
 
 @pytest.mark.parametrize("kind", KEPT)
 def test_other_channels_are_averaged(kind):
-    sound = np.stack(KEPT[kind])
-    assert find_lone_channel(sound, 44100) is None
-    np.testing.assert_array_equal(to_mono(sound, 44100), sound.mean(axis=0))
-    assert find_lone_channel(sound[:1], 44100) is None and find_lone_channel(sound[:, :0], 44100) is None
+    wave = np.stack(KEPT[kind])
+    assert find_lone_channel(wave, 44100) is None
+    np.testing.assert_array_equal(to_mono(wave, 44100), wave.mean(axis=0))
+    assert find_lone_channel(wave[:1], 44100) is None and find_lone_channel(wave[:, :0], 44100) is None
 
 
 def test_what_a_clip_loses_in_one_channel_is_said(layout):
     folder = layout.stage("clips")
-    sounds = {"anti": (sine(440, 1.2), -sine(440, 1.2)), "bats": [sine(15000, 1.2) * np.hanning(36 * 1470)] * 2}
-    for name, channels in sounds.items():
-        sound = np.round(32767 * np.stack(channels)).astype(np.int16)
-        write_clip(folder / f"{name}.mp4", rgb_frames(coded(j) for j in range(36)), sound, 44100)
-    rows = [cut_row(name, frames=36) for name in ("a", *sounds)]
+    audio = {"anti": (sine(440, 1.2), -sine(440, 1.2)), "bats": [sine(15000, 1.2) * np.hanning(36 * 1470)] * 2}
+    for name, channels in audio.items():
+        wave = np.round(32767 * np.stack(channels)).astype(np.int16)
+        write_clip(folder / f"{name}.mp4", rgb_frames(coded(j) for j in range(36)), wave, 44100)
+    rows = [cut_row(name, frames=36) for name in ("a", *audio)]
     schema.write_records(folder / "rows.csv", rows)
     found = {row.id: row for row in audio.audio(layout, Params(workers=1))}
     assert (found["a"].channel, found["anti"].channel) == ("", "left")

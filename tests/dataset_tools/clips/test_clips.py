@@ -253,13 +253,13 @@ def test_equal_bytes_again_and_from_the_cache(tmp_path):
 
 def test_sound_is_lossless_and_as_long_as_the_picture(tmp_path):
     rng = np.random.default_rng(5)
-    sound = rng.integers(-9000, 9000, (2, 3 * 48000), dtype=np.int16)
+    wave = rng.integers(-9000, 9000, (2, 3 * 48000), dtype=np.int16)
     source = tmp_path / "in.mp4"
-    write_clip(source, rgb_frames(coded(j) for j in range(90)), sound, 48000)
+    write_clip(source, rgb_frames(coded(j) for j in range(90)), wave, 48000)
     normalise_video(source, tmp_path / "out.mp4", start=1.0, end=2.0, crop=False)
     found, rate = read_audio(tmp_path / "out.mp4")
     assert rate == 48000
-    np.testing.assert_array_equal(found, sound[:, 48000:96000])
+    np.testing.assert_array_equal(found, wave[:, 48000:96000])
 
 
 def test_unreadable_and_missing_files_are_one_clear_line(tmp_path):

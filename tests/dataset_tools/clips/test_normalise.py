@@ -29,15 +29,15 @@ def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rot
     """
     times = np.asarray(times) + late
     flashes = [int(np.abs(times - at).argmin()) for at in np.arange(late + EVERY, times[-1] - 0.2, EVERY)]
-    sound = np.zeros((round((times[-1] + 0.04) * slow * rate), av.AudioLayout(layout).nb_channels), np.float32)
+    audio = np.zeros((round((times[-1] + 0.04) * slow * rate), av.AudioLayout(layout).nb_channels), np.float32)
     wave = 0.6 * np.sin(2 * np.pi * 2000 * np.arange(1, round(PER_CLICK * rate) + 1) / rate)
-    recorded = np.arange(len(sound)) / rate / slow
+    recorded = np.arange(len(audio)) / rate / slow
     recorded = recorded if clock is None else clock(recorded)
     noise = np.random.default_rng(8)
     for flash in flashes:
         at = int(np.searchsorted(recorded, times[flash]))
-        if at < len(sound):
-            sound[at : at + len(wave)] = wave[: len(sound) - at, None]
+        if at < len(audio):
+            audio[at : at + len(wave)] = wave[: len(audio) - at, None]
     with av.open(str(path), "w") as out:
         video = out.add_stream(
             "libx264", rate=30, options={"preset": "ultrafast", "bf": "2", "x264-params": "threads=1"}
@@ -60,8 +60,8 @@ def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rot
             frame.pts, frame.time_base, frame.pict_type = round(at * TICKS), Fraction(1, TICKS), 0
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-        for at in range(0, len(sound), 1024):
-            block = np.ascontiguousarray(sound[at : at + 1024].T)
+        for at in range(0, len(audio), 1024):
+            block = np.ascontiguousarray(audio[at : at + 1024].T)
             frame = av.AudioFrame.from_ndarray(block, "fltp", layout)
             frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
             out.mux(stamped(audio.encode(frame)))
@@ -109,8 +109,8 @@ def test_sound_and_picture_stay_in_step(tmp_path, kind, cut):
     # a flash is shown on the nearest of the output's frames
     assert np.abs(off).max() < (0.010 if len(times) == SECONDS * 30 else 0.010 + 1 / 60)
     assert (made.width, made.height) == ((48, 64) if "rotation" in options else (64, 48))
-    sound, rate = read_audio(tmp_path / "out.mp4")
-    assert sound.shape[1] == round(made.frames / 30 * rate)
+    audio, rate = read_audio(tmp_path / "out.mp4")
+    assert audio.shape[1] == round(made.frames / 30 * rate)
 
 
 @pytest.mark.parametrize("suffix", ["ts", "mkv"])

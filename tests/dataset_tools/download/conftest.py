@@ -23,10 +23,10 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("film")
     bright = {round(at * 30) for at in FLASHES}
     pictures = (np.full((48, 64, 3), 230 if k in bright else 20 + k % 40, np.uint8) for k in range(90))
-    sound = sum(click(3, at) for at in FLASHES)
+    audio = sum(click(3, at) for at in FLASHES)
     options = {"preset": "ultrafast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1"}
     film = folder / "film.mp4"
-    write_clip(film, rgb_frames(pictures), sound, RATE, audio_codec="aac", options=options)
+    write_clip(film, rgb_frames(pictures), audio, RATE, audio_codec="aac", options=options)
     ffmpeg("-i", film, "-map", "0:v", "-c", "copy", *FRAGMENTS, folder / "v.mp4")
     ffmpeg("-i", film, "-map", "0:a", "-c", "copy", *FRAGMENTS, folder / "a.mp4")
     for name, streams in (("both", ["-map", "0"]), ("v", ["-map", "0:v"]), ("a", ["-map", "0:a"])):

@@ -32,8 +32,8 @@ def moments(path):
     """(seconds of the flashes, seconds of the clicks) of a video."""
     frames = [(time, frame.to_ndarray(format="rgb24").mean()) for time, frame in timed_frames(path)]
     bright = [time for (time, light), (_, before) in zip(frames[1:], frames, strict=False) if light > 150 > before]
-    sound, rate = read_audio(path)
-    loud = np.flatnonzero(np.abs(sound[0].astype(int)) > 6000) / rate
+    audio, rate = read_audio(path)
+    loud = np.flatnonzero(np.abs(audio[0].astype(int)) > 6000) / rate
     return np.array(bright), loud[np.r_[True, np.diff(loud) > 0.1]]
 
 
@@ -64,13 +64,13 @@ def mpd(v=0, a=0, kind="static"):
     return MPD.format(v=v, a=a, type=kind).encode()
 
 
-@pytest.mark.parametrize(("picture", "sound", "offsets"), [
+@pytest.mark.parametrize(("picture", "audio", "offsets"), [
     (0, 0, (0, 0)), (3600, 3600, (0, 0)), (0, 100, (0, 100 * 44100)), (7, 0, (7000, 0)), (9, 3600, (9000, 3600 * 44100)),
 ])  # fmt: skip
-def test_picture_and_sound_keep_their_clocks(tmp_path, site, files, picture, sound, offsets):
+def test_picture_and_sound_keep_their_clocks(tmp_path, site, files, picture, audio, offsets):
     rate = int(re.search(rb"mdhd.{12}(.{4})", files["v.mp4"], re.DOTALL)[1].hex(), 16)
     site.bodies.update(
-        {"v": late(files["v.mp4"], picture, rate), "a": late(files["a.mp4"], sound, RATE), "film.mpd": mpd(*offsets)}
+        {"v": late(files["v.mp4"], picture, rate), "a": late(files["a.mp4"], audio, RATE), "film.mpd": mpd(*offsets)}
     )
     row, path = got(tmp_path, site, "film.mpd")
     assert (row.status, row.reason) == ("ok", "") and 2.9 < row.seconds < 3.2

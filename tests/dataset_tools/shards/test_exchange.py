@@ -87,10 +87,10 @@ def test_released_layout_has_its_shapes(root):
     window = written.read("clip_001", 60, 60)
     motion = np.load(out / "motion_s2" / "clip_song-001_001_seg1.npy")
     video = np.load(out / "video_s2" / "clip_song-001_001_seg1.npy")
-    sound, rate = soundfile.read(out / "audio_s2" / "clip_song-001_001_seg1.wav", dtype="float32")
+    audio, rate = soundfile.read(out / "audio_s2" / "clip_song-001_001_seg1.wav", dtype="float32")
     assert motion.shape == (60, 75) and np.array_equal(motion, window.pose[:, 0].reshape(60, 75))
     assert video.shape == (1, 2048) and np.array_equal(video[0], window.i3d)
-    assert rate == 22050 and np.array_equal(sound, window.audio)
+    assert rate == 22050 and np.array_equal(audio, window.audio)
 
 
 def test_released_to_shards_and_back_is_byte_equal(root):
@@ -201,11 +201,11 @@ def test_other_dtypes_and_16_bit_sound_are_taken(root):
     pose = np.load(out / "motion_s2" / f"{name}.npy")
     np.save(out / "motion_s2" / f"{name}.npy", pose.astype("f8").reshape(60, 25, 3))
     np.save(out / "video_s2" / f"{name}.npy", np.load(out / "video_s2" / f"{name}.npy")[0])
-    sound, _ = soundfile.read(out / "audio_s2" / f"{name}.wav", dtype="float32")
-    soundfile.write(out / "audio_s2" / f"{name}.wav", np.append(sound, 0), 22050, subtype="PCM_16")
+    audio, _ = soundfile.read(out / "audio_s2" / f"{name}.wav", dtype="float32")
+    soundfile.write(out / "audio_s2" / f"{name}.wav", np.append(audio, 0), 22050, subtype="PCM_16")
     run(root, "import", "--from", str(out))
     window = ShardSet(root / "data" / "tiny" / "shards", "train").read(name)
-    assert np.array_equal(window.pose[:, 0].reshape(60, 75), pose) and np.abs(window.audio - sound).max() < 1e-4
+    assert np.array_equal(window.pose[:, 0].reshape(60, 75), pose) and np.abs(window.audio - audio).max() < 1e-4
 
 
 class Trap:

@@ -38,9 +38,9 @@ def song(number, seconds, speed=1.0):
     return np.tile((26000 * made / np.abs(made).max()).astype(np.int16), (2, 1))
 
 
-def film(path, pictures, sound):
+def film(path, pictures, audio):
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_clip(path, rgb_frames(pictures), sound, RATE, audio_codec="aac", options=OPTIONS)
+    write_clip(path, rgb_frames(pictures), audio, RATE, audio_codec="aac", options=OPTIONS)
     return path
 
 

@@ -17,36 +17,36 @@ def songs() -> dict[str, np.ndarray]:
     """Songs that share synth voices; the three house songs share tempo range, drum pattern and chord progressions too."""
     made = {}
     for genre, seed in SONGS:
-        sound = synthesise(compose(seed, genre, seconds=16.0), SAMPLE_RATE)
-        made[f"{genre}{seed}"] = sound[int(2.3 * SAMPLE_RATE) :]
+        audio = synthesise(compose(seed, genre, seconds=16.0), SAMPLE_RATE)
+        made[f"{genre}{seed}"] = audio[int(2.3 * SAMPLE_RATE) :]
     return made
 
 
-def cut(sound: np.ndarray, start: float, seconds: float) -> np.ndarray:
-    return sound[round(start * SAMPLE_RATE) : round((start + seconds) * SAMPLE_RATE)]
+def cut(audio: np.ndarray, start: float, seconds: float) -> np.ndarray:
+    return audio[round(start * SAMPLE_RATE) : round((start + seconds) * SAMPLE_RATE)]
 
 
-def faster(sound: np.ndarray, ratio: float) -> np.ndarray:
+def faster(audio: np.ndarray, ratio: float) -> np.ndarray:
     """Like a tape: tempo and pitch change together."""
-    return soxr.resample(sound, SAMPLE_RATE * ratio, SAMPLE_RATE)
+    return soxr.resample(audio, SAMPLE_RATE * ratio, SAMPLE_RATE)
 
 
-def stretched(sound: np.ndarray, ratio: float) -> np.ndarray:
+def stretched(audio: np.ndarray, ratio: float) -> np.ndarray:
     """Tempo alone, by a phase vocoder: what editing programs do."""
     import librosa
 
-    return librosa.effects.time_stretch(sound, rate=ratio)
+    return librosa.effects.time_stretch(audio, rate=ratio)
 
 
-def higher(sound: np.ndarray, semitones: float) -> np.ndarray:
+def higher(audio: np.ndarray, semitones: float) -> np.ndarray:
     """Pitch alone."""
     ratio = 2 ** (semitones / 12)
-    return faster(stretched(sound, 1 / ratio), ratio)
+    return faster(stretched(audio, 1 / ratio), ratio)
 
 
-def noisy(sound: np.ndarray, decibels: float) -> np.ndarray:
-    noise = np.random.default_rng(0).standard_normal(len(sound)).astype(np.float32)
-    return sound + noise * np.sqrt(np.mean(sound**2)) * 10 ** (-decibels / 20)
+def noisy(audio: np.ndarray, decibels: float) -> np.ndarray:
+    noise = np.random.default_rng(0).standard_normal(len(audio)).astype(np.float32)
+    return audio + noise * np.sqrt(np.mean(audio**2)) * 10 ** (-decibels / 20)
 
 
 TELEPHONE = signal.butter(2, (250, 3400), "bandpass", fs=SAMPLE_RATE)
@@ -72,9 +72,9 @@ EDITS = {
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_copy_is_found_with_its_tempo_and_pitch(songs, edit):
     change, tempo, semitones = EDITS[edit]
-    clips = {f"{name}_a": cut(sound, 0, 7) for name, sound in songs.items()}
+    clips = {f"{name}_a": cut(audio, 0, 7) for name, audio in songs.items()}
     clips["copy"] = change(cut(songs["house2"], 2.1, 7))
-    prints = {name: fingerprint(sound) for name, sound in clips.items()}
+    prints = {name: fingerprint(audio) for name, audio in clips.items()}
     (match,) = find_same_recordings(prints, {name: name.split("_")[0] for name in clips})
     assert (match.first, match.second) == ("copy", "house2_a") and match.score >= SAME_RECORDING
     assert match.tempo == pytest.approx(tempo, abs=0.011) and match.semitones == pytest.approx(semitones, abs=0.34)
@@ -82,8 +82,8 @@ def test_an_edited_copy_is_found_with_its_tempo_and_pitch(songs, edit):
 
 
 def test_songs_of_one_style_are_not_one_recording(songs):
-    clips = {f"{name}_{part}": cut(sound, 6.5 * part, 6.5) for name, sound in songs.items() for part in (0, 1)}
-    prints = {name: fingerprint(sound) for name, sound in clips.items()}
+    clips = {f"{name}_{part}": cut(audio, 6.5 * part, 6.5) for name, audio in songs.items() for part in (0, 1)}
+    prints = {name: fingerprint(audio) for name, audio in clips.items()}
     group_of = {name: name.split("_")[0] for name in clips}
     assert find_same_recordings(prints, group_of) == []
     assert find_same_recordings(prints, group_of, least=0.0)  # they were compared
@@ -102,9 +102,9 @@ def test_long_clips_are_compared_piece_by_piece(songs):
     assert match.score > 0.6
 
 
-@pytest.mark.parametrize("sound", [np.zeros(0), np.zeros(5 * SAMPLE_RATE), np.ones(100), np.full(5 * SAMPLE_RATE, 0.1)])
-def test_silence_and_scraps_match_nothing(songs, sound):
-    prints = {"a": fingerprint(sound), "b": fingerprint(sound), "c": fingerprint(cut(songs["house1"], 0, 5))}
+@pytest.mark.parametrize("audio", [np.zeros(0), np.zeros(5 * SAMPLE_RATE), np.ones(100), np.full(5 * SAMPLE_RATE, 0.1)])
+def test_silence_and_scraps_match_nothing(songs, audio):
+    prints = {"a": fingerprint(audio), "b": fingerprint(audio), "c": fingerprint(cut(songs["house1"], 0, 5))}
     assert find_same_recordings(prints, {"a": "a", "b": "b", "c": "c"}) == []
 
 

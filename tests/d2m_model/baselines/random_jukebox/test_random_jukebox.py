@@ -99,11 +99,11 @@ def test_both_fill_the_dance_and_nothing_of_it_but_its_length_and_seed_counts(fr
         (random_codes.compose, vqvae),
         (unconditional_prior.compose, Model(prior=tiny_prior(bins=8, context=64), decoder=vqvae, temperature=1.0)),
     ):
-        sound = compose(model, dance(frames, 1))
-        assert sound.shape == (frames * 735,) and sound.dtype == np.float32 and np.isfinite(sound).all()
+        audio = compose(model, dance(frames, 1))
+        assert audio.shape == (frames * 735,) and audio.dtype == np.float32 and np.isfinite(audio).all()
         moved = dataclasses.replace(dance(frames, 1), pose=np.ones((frames, 1, 17, 3), np.float32))
-        assert np.array_equal(sound, compose(model, moved))
-        assert not np.array_equal(sound, compose(model, dance(frames, 2)))
+        assert np.array_equal(audio, compose(model, moved))
+        assert not np.array_equal(audio, compose(model, dance(frames, 2)))
 
 
 def test_random_codes_are_the_whole_codebook(monkeypatch):

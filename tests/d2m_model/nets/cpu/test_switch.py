@@ -63,15 +63,15 @@ def fused_generator(level):
 def discriminator(preset):
     torch.manual_seed(0)
     net = MultiScaleDiscriminator(discriminator_config(preset, width=0.25))
-    sound = torch.randn(2, 1, 3000)
-    return net, lambda: torch.cat([score.flatten() for score in net(sound)[0]])
+    audio = torch.randn(2, 1, 3000)
+    return net, lambda: torch.cat([score.flatten() for score in net(audio)[0]])
 
 
 def encoder(level):
     torch.manual_seed(0)
     net = JukeboxVQVAE(VqVaeConfig(width=8, depth=3, bins=16, emb_width=12)).requires_grad_(False)
-    sound = torch.randn(2, 3000)
-    return net, torch.no_grad()(lambda: net.latents(sound, level))
+    audio = torch.randn(2, 3000)
+    return net, torch.no_grad()(lambda: net.latents(audio, level))
 
 
 def decoder(level):

@@ -189,7 +189,7 @@ def test_annotated_clips_pass_through_clips_and_pose_without_a_network(layout):
     )
     order = ["--corpus", "aist", "--root", str(layout.root)]
     for name in NAMES:
-        numbered_video(layout.root / "external" / "videos" / f"{name}.mp4", 60, 2.2, sound=tone(2.2))
+        numbered_video(layout.root / "external" / "videos" / f"{name}.mp4", 60, 2.2, audio=tone(2.2))
     for stage in (sources, download, clips, pose):
         assert stage.main(order) == 0
     made = np.load(layout.stage("pose") / f"{NAMES[0]}.npy", allow_pickle=False)

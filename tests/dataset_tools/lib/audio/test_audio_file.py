@@ -49,9 +49,9 @@ def test_every_format_that_can_be_written_is_read_rightly(tmp_path, kind, coding
     assert len(read_audio(path)) > 0 and np.isfinite(read_audio(path)).all()
 
 
-def flac_of_unknown_length(path, sound):
+def flac_of_unknown_length(path, audio):
     """As encoders write it that stream: 0 samples in its header, and no sum."""
-    soundfile.write(path, sound, RATE, format="FLAC")
+    soundfile.write(path, audio, RATE, format="FLAC")
     data = bytearray(path.read_bytes())
     data[21] &= 0xF0
     data[22:42] = bytes(20)
@@ -61,10 +61,10 @@ def flac_of_unknown_length(path, sound):
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("seconds", [0.01, 1.0, 4.0])
 def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path, channels, seconds):
-    sound = np.repeat(tone(seconds)[:, None], channels, axis=1)
-    flac_of_unknown_length(tmp_path / "a.flac", sound)
+    audio = np.repeat(tone(seconds)[:, None], channels, axis=1)
+    flac_of_unknown_length(tmp_path / "a.flac", audio)
     found = read_samples(tmp_path / "a.flac")
-    assert found.audio.shape == sound.shape and np.abs(found.audio - sound).max() < 1 / 32767
+    assert found.audio.shape == audio.shape and np.abs(found.audio - audio).max() < 1 / 32767
     assert np.abs(read_audio(tmp_path / "a.flac") - tone(seconds)).max() < 1 / 32767
 
 
@@ -89,19 +89,19 @@ def test_a_length_of_256_gib_is_not_believed(tmp_path):
 
 def test_what_was_read_before_is_read_as_before(tmp_path):
     """Sample for sample what soundfile gives, and the mean of its channels."""
-    sound = np.random.default_rng(0).uniform(-1, 1, (100_000, 3)).astype(np.float32)
+    audio = np.random.default_rng(0).uniform(-1, 1, (100_000, 3)).astype(np.float32)
     for name, more in (
         ("a.wav", {"subtype": "FLOAT"}),
         ("b.flac", {}),
         ("c.ogg", {}),
         ("d.wav", {"subtype": "PCM_16"}),
     ):
-        soundfile.write(tmp_path / name, sound, 44100, **more)
+        soundfile.write(tmp_path / name, audio, 44100, **more)
         known = soundfile.read(tmp_path / name, dtype="float32")[0]
         assert np.array_equal(read_samples(tmp_path / name).audio, known)
         assert np.array_equal(read_samples(tmp_path / name, mono=True).audio, known.mean(axis=1))
         assert np.array_equal(read_samples(tmp_path / name, most=70_000).audio, known[:70_000])
-    soundfile.write(tmp_path / "e.mp3", sound[:, :2], 44100)
+    soundfile.write(tmp_path / "e.mp3", audio[:, :2], 44100)
     assert np.array_equal(
         read_samples(tmp_path / "e.mp3").audio, soundfile.read(tmp_path / "e.mp3", dtype="float32")[0]
     )
@@ -130,12 +130,12 @@ def test_a_second_of_faint_hiss_decides_nothing():
     """Two instruments, one on each side, and a pause of 1 s whose noise cancels in the mean."""
     rate, rng = 8000, np.random.default_rng(0)
     times = np.arange(20 * rate) / rate
-    sound = 0.5 * np.stack([np.sin(2 * np.pi * 220 * times), np.sin(2 * np.pi * 330 * times)]).astype(np.float32)
+    audio = 0.5 * np.stack([np.sin(2 * np.pi * 220 * times), np.sin(2 * np.pi * 330 * times)]).astype(np.float32)
     hiss = 0.0014 * rng.standard_normal(rate).astype(np.float32)
-    sound[:, 9 * rate : 10 * rate] = np.stack([hiss, -hiss])
-    assert find_lone_channel(sound, rate) is None
-    sound[:, 9 * rate : 10 * rate] *= 200  # loud, it is a part of the music
-    assert find_lone_channel(sound, rate) is not None
+    audio[:, 9 * rate : 10 * rate] = np.stack([hiss, -hiss])
+    assert find_lone_channel(audio, rate) is None
+    audio[:, 9 * rate : 10 * rate] *= 200  # loud, it is a part of the music
+    assert find_lone_channel(audio, rate) is not None
 
 
 def test_a_score_says_which_channel_was_scored(tmp_path):
@@ -194,8 +194,8 @@ def test_hours_of_nothing_in_a_small_file_are_refused(tmp_path):
 def chained(path, *parts):
     """Sounds one after the other in one file: (S,) or (S, 2) at a rate each."""
     data = b""
-    for sound, rate in parts:
-        soundfile.write(path, sound, rate)
+    for audio, rate in parts:
+        soundfile.write(path, audio, rate)
         data += path.read_bytes()
     path.write_bytes(data)
 
@@ -220,8 +220,8 @@ def test_changed_bytes_are_one_line_or_sound(tmp_path, seed):
         data[int(rng.integers(min(len(data), 120)))] = int(rng.integers(256))
     (tmp_path / name).write_bytes(data[: int(rng.integers(40, len(data)))] if seed % 2 else data)
     try:
-        sound = read_audio(tmp_path / name)
-        assert sound.ndim == 1 and len(sound) and np.isfinite(sound).all()
+        audio = read_audio(tmp_path / name)
+        assert audio.ndim == 1 and len(audio) and np.isfinite(audio).all()
     except UserError as err:
         assert "\n" not in str(err) and name in str(err)
 

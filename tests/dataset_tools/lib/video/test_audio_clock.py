@@ -26,27 +26,27 @@ def recording(clock, seconds=3.0, jitter=0.0, grain=0.0):
 @pytest.mark.parametrize("grain", [0.0, 0.001])
 def test_steady_sound_is_left_bit_for_bit(grain):
     pieces = list(recording(lambda t: t + 0.25, grain=grain))
-    sound = align_to_timestamps(pieces, RATE)
+    audio = align_to_timestamps(pieces, RATE)
     at = round(0.25 * RATE)
-    offset = int(np.flatnonzero(sound[0])[0]) - 1
+    offset = int(np.flatnonzero(audio[0])[0]) - 1
     assert abs(offset - at) <= (RATE * 0.001 if grain else 1)
-    np.testing.assert_array_equal(sound[:, offset : offset + 3 * RATE], np.concatenate([p for _, p in pieces], axis=1))
+    np.testing.assert_array_equal(audio[:, offset : offset + 3 * RATE], np.concatenate([p for _, p in pieces], axis=1))
 
 
 @pytest.mark.parametrize("clock", [lambda t: 1.01 * t, lambda t: 0.99 * t + 0.1])
 def test_drift_is_taken_out(clock):
-    sound = align_to_timestamps(list(recording(clock)), RATE, 5 * RATE // 2)
+    audio = align_to_timestamps(list(recording(clock)), RATE, 5 * RATE // 2)
     inside = np.arange(RATE // 2, 2 * RATE)
-    error = sound[0, inside] - sine(inside / RATE)[0].astype(float)
+    error = audio[0, inside] - sine(inside / RATE)[0].astype(float)
     assert np.sqrt(np.mean(np.square(error))) < 0.01 * 20000 / np.sqrt(2)
 
 
 def test_jitter_of_the_stamps_is_not_in_the_sound():
-    sound = align_to_timestamps(list(recording(lambda t: 1.005 * t, jitter=0.006)), RATE, 3 * RATE)[
+    audio = align_to_timestamps(list(recording(lambda t: 1.005 * t, jitter=0.006)), RATE, 3 * RATE)[
         0, RATE // 2 : 5 * RATE // 2
     ]
     phase = np.unwrap(
-        np.angle(np.convolve(sound, np.hanning(441) * np.exp(2j * np.pi * 1000 * np.arange(441) / RATE), "valid"))
+        np.angle(np.convolve(audio, np.hanning(441) * np.exp(2j * np.pi * 1000 * np.arange(441) / RATE), "valid"))
     )
     late = (phase - 2 * np.pi * 1000 * np.arange(len(phase)) / RATE) / (2 * np.pi * 1000)
     assert np.ptp(late) < 0.004
@@ -54,12 +54,12 @@ def test_jitter_of_the_stamps_is_not_in_the_sound():
 
 def test_gaps_are_silent_and_what_overlaps_is_the_later():
     first, second = sine(np.arange(RATE) / RATE), sine(np.arange(RATE) / RATE) // 2
-    sound = align_to_timestamps([(0.0, first), (1.5 * RATE, second)], RATE)
-    assert sound.shape == (1, 5 * RATE // 2) and not sound[0, RATE : 3 * RATE // 2].any()
-    np.testing.assert_array_equal(sound[:, 3 * RATE // 2 :], second)
-    sound = align_to_timestamps([(-0.25 * RATE, first), (0.5 * RATE, second)], RATE, RATE)
-    np.testing.assert_array_equal(sound[:, : RATE // 2], first[:, RATE // 4 : 3 * RATE // 4])
-    np.testing.assert_array_equal(sound[:, RATE // 2 :], second[:, : RATE // 2])
+    audio = align_to_timestamps([(0.0, first), (1.5 * RATE, second)], RATE)
+    assert audio.shape == (1, 5 * RATE // 2) and not audio[0, RATE : 3 * RATE // 2].any()
+    np.testing.assert_array_equal(audio[:, 3 * RATE // 2 :], second)
+    audio = align_to_timestamps([(-0.25 * RATE, first), (0.5 * RATE, second)], RATE, RATE)
+    np.testing.assert_array_equal(audio[:, : RATE // 2], first[:, RATE // 4 : 3 * RATE // 4])
+    np.testing.assert_array_equal(audio[:, RATE // 2 :], second[:, : RATE // 2])
 
 
 def test_sound_that_never_came_is_counted():

@@ -21,11 +21,11 @@ B_FRAMES = {
 }
 
 
-def film(path, pictures=coded, frames=120, sound=None, **options):
+def film(path, pictures=coded, frames=120, audio=None, **options):
     write_clip(
         path,
         rgb_frames(pictures(j) for j in range(frames)),
-        sound,
+        audio,
         44100,
         audio_codec="aac",
         options=B_FRAMES | options,

@@ -20,7 +20,7 @@ from tests.helpers.footage import RATE, coded, decoded, numbered_video, renamed,
 SECONDS = 2
 
 
-def film(path, sounds, *, cover=None, film_first=True, size=(64, 48)):
+def film(path, audio, *, cover=None, film_first=True, size=(64, 48)):
     """A film with sounds [(pitch in Hz, 0 for silence; disposition)] and perhaps a picture of one frame, a cover or not."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=30, options={"preset": "ultrafast", "x264-params": "threads=1"})
@@ -31,7 +31,7 @@ def film(path, sounds, *, cover=None, film_first=True, size=(64, 48)):
         if still:
             still.disposition = cover
         heard = []
-        for _, disposition in sounds:
+        for _, disposition in audio:
             stream = out.add_stream("aac", rate=RATE, layout="stereo")
             stream.disposition = disposition
             heard.append(stream)
@@ -42,7 +42,7 @@ def film(path, sounds, *, cover=None, film_first=True, size=(64, 48)):
             frame.pts, frame.time_base = k, Fraction(1, 30)
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-        for stream, (pitch, _) in zip(heard, sounds, strict=True):
+        for stream, (pitch, _) in zip(heard, audio, strict=True):
             wave = tone(SECONDS, RATE, pitch).astype(np.float32) / 32768
             for at in range(0, wave.shape[1], 1024):
                 frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[:, at : at + 1024]), "fltp", "stereo")
@@ -53,8 +53,8 @@ def film(path, sounds, *, cover=None, film_first=True, size=(64, 48)):
 
 
 def pitch(path):
-    sound, rate = read_audio(path)
-    return np.abs(np.fft.rfft(sound[0].astype(float))).argmax() * rate / sound.shape[1]
+    audio, rate = read_audio(path)
+    return np.abs(np.fft.rfft(audio[0].astype(float))).argmax() * rate / audio.shape[1]
 
 
 DEFAULT, NONE = Disposition.default, Disposition(0)
@@ -62,7 +62,7 @@ DEFAULT, NONE = Disposition.default, Disposition(0)
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize(
-    ("sounds", "expected"),
+    ("audio", "expected"),
     [
         ([(900, NONE), (440, DEFAULT)], 440),
         ([(440, DEFAULT), (900, NONE)], 440),
@@ -70,8 +70,8 @@ DEFAULT, NONE = Disposition.default, Disposition(0)
         ([(900, Disposition.comment), (440, DEFAULT)], 440),
     ],
 )
-def test_the_default_sound_is_heard(tmp_path, suffix, sounds, expected):
-    source = film(tmp_path / f"in.{suffix}", sounds)
+def test_the_default_sound_is_heard(tmp_path, suffix, audio, expected):
+    source = film(tmp_path / f"in.{suffix}", audio)
     assert pitch(source) == pytest.approx(expected, abs=5)
     normalise_video(source, tmp_path / "out.mp4", crop=False, need_audio=True)
     assert pitch(tmp_path / "out.mp4") == pytest.approx(expected, abs=5)
@@ -200,13 +200,13 @@ def pieces(path, parts):
 )
 def test_sound_that_changes_its_form_midway(tmp_path, second):
     source = pieces(tmp_path / "in.ts", [(2.0, 48000, "stereo", 440.0), second])
-    sound, rate = read_audio(source, 0.0, 4.0)
-    assert rate == 48000 and sound.shape == (2, 4 * rate)
+    audio, rate = read_audio(source, 0.0, 4.0)
+    assert rate == 48000 and audio.shape == (2, 4 * rate)
     for at, hertz in ((0.5, 440), (2.5, 880)):
-        piece = sound[0, round(at * rate) : round((at + 1) * rate)].astype(float)
+        piece = audio[0, round(at * rate) : round((at + 1) * rate)].astype(float)
         assert np.abs(np.fft.rfft(piece)).argmax() == hertz
         assert 11000 < np.abs(piece).max() < 17000  # one channel on two has half the power in each
-    steps = np.abs(np.diff(np.convolve(np.abs(sound[0].astype(float)), np.ones(480) / 480, "valid")))
+    steps = np.abs(np.diff(np.convolve(np.abs(audio[0].astype(float)), np.ones(480) / 480, "valid")))
     assert steps[round(0.2 * rate) : round(1.8 * rate)].max() < 200
 
 
@@ -234,19 +234,19 @@ def test_packets_of_sound_that_can_not_be_decoded_are_counted(tmp_path):
     made = normalise_video(source, tmp_path / "out.mp4", crop=False)
     assert made.sound_lost == pytest.approx(10 * 1024 / RATE, abs=1e-3)
     assert normalise_video(source, tmp_path / "out.mp4", start=1.3, end=1.9, crop=False).sound_lost == 0
-    sound, rate = read_audio(source)
-    assert not sound[0, 42 * 1024 : 47 * 1024].any() and np.abs(sound[0, round(1.5 * rate) :]).max() > 15000
+    audio, rate = read_audio(source)
+    assert not audio[0, 42 * 1024 : 47 * 1024].any() and np.abs(audio[0, round(1.5 * rate) :]).max() > 15000
 
 
 @pytest.mark.parametrize("rate", [AUDIO_RATES[0] - 1, *AUDIO_RATES, AUDIO_RATES[1] + 1])
 def test_films_and_sounds_have_the_same_limits(tmp_path, rate):
     """What is a sound in a file of its own is one in a film, too."""
-    sound = np.full((1, rate), 1000, np.int16)
-    write_clip(tmp_path / "a.mp4", rgb_frames(np.zeros((32, 32, 3), np.uint8) for _ in range(30)), sound, rate)
-    wavfile.write(tmp_path / "a.wav", rate, sound[0])
+    audio = np.full((1, rate), 1000, np.int16)
+    write_clip(tmp_path / "a.mp4", rgb_frames(np.zeros((32, 32, 3), np.uint8) for _ in range(30)), audio, rate)
+    wavfile.write(tmp_path / "a.wav", rate, audio[0])
     taken = AUDIO_RATES[0] <= rate <= AUDIO_RATES[1]
     found = read_audio(tmp_path / "a.mp4")
-    assert (found[1] == rate and np.array_equal(found[0], sound)) if taken else found is None
+    assert (found[1] == rate and np.array_equal(found[0], audio)) if taken else found is None
     if taken:
         assert read_samples(tmp_path / "a.wav").rate == rate
     else:

@@ -64,7 +64,7 @@ READERS = {"metric": metric, "clip": clip}
 
 
 @cache
-def _sound(kind: str, rate: int, channels: int, odd: str) -> bytes | None:
+def _audio(kind: str, rate: int, channels: int, odd: str) -> bytes | None:
     """A third of a second; None where libsndfile does not write that."""
     time = np.arange(max(rate // 3, 40)) / rate
     audio = np.repeat((0.5 * np.sin(2 * np.pi * 220 * time)).astype(np.float32)[:, None], channels, axis=1)
@@ -89,8 +89,8 @@ def cases(draw) -> Case:
             if kind.split()[1] in ("FLOAT", "DOUBLE")
             else ""
         )
-        content = _sound(kind, draw(st.sampled_from(RATES)), draw(st.sampled_from((1, 1, 2, 6))), odd)
-    content = content or _sound(kind, 22050, 1, "") or b"RIFF"
+        content = _audio(kind, draw(st.sampled_from(RATES)), draw(st.sampled_from((1, 1, 2, 6))), odd)
+    content = content or _audio(kind, 22050, 1, "") or b"RIFF"
     if draw(st.integers(0, 3)):
         content = draw(damaged(content))
     suffix = (

@@ -27,7 +27,7 @@ UNHEARD = 600
 class Clips:
     """Clips with their own music, by name."""
 
-    sounds: Mapping[str, np.ndarray]
+    audio: Mapping[str, np.ndarray]
     """(S,) float32 at 22 050 Hz."""
     songs: Mapping[str, str]
     beats: Mapping[str, np.ndarray]
@@ -44,7 +44,7 @@ class Clips:
 
     @cached_property
     def reference(self) -> Reference:
-        return Reference(audio=self.sounds, songs=self.songs, beats=self.beats)
+        return Reference(audio=self.audio, songs=self.songs, beats=self.beats)
 
     @cached_property
     def points(self) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_clips(layout: Layout) -> Clips:
     test, train = (ShardSet(layout.stage("shards"), split) for split in ("test", "train"))
     names = [c.clip_id for c in test.clips]
     return Clips(
-        sounds={c: test.read(c).audio for c in names}, songs={c.clip_id: c.song for c in test.clips},
+        audio={c: test.read(c).audio for c in names}, songs={c.clip_id: c.song for c in test.clips},
         beats={c: found.beats for c, found in true_rhythm(layout.stage("sources") / "truth", names).items()},
         rhythm={c: read_beats(layout.stage("rhythm") / "beats" / f"{c}.json") for c in names}, genres=dict.fromkeys(names, ""),
         music=[train.read(c.clip_id).audio for c in train.clips], embedder=Embedder("demo", layout),
@@ -71,26 +71,26 @@ def unheard_clips(count: int, seconds: float, pool: np.ndarray, layout: Layout) 
     for number in numbers:
         score = score_of(number)
         whole = synthesise(score, SAMPLE_RATE)
-        sound = (whole * (PEAK / np.abs(whole).max()))[first : first + size].astype(np.float32)
+        audio = (whole * (PEAK / np.abs(whole).max()))[first : first + size].astype(np.float32)
         inside = [times[(times >= 16) & (times < 16 + seconds)] - 16 for times in (score.beats, score.downbeats)]
-        found[f"song {number}"] = (sound, beats_with_strengths(*inside, sound), genre_of(number))
+        found[f"song {number}"] = (audio, beats_with_strengths(*inside, audio), genre_of(number))
     return Clips(
-        sounds={c: sound for c, (sound, _, _) in found.items()}, songs={c: c for c in found},
+        audio={c: wave for c, (wave, _, _) in found.items()}, songs={c: c for c in found},
         beats={c: rhythm.beats for c, (_, rhythm, _) in found.items()}, rhythm={c: rhythm for c, (_, rhythm, _) in found.items()},
         genres={c: genre for c, (_, _, genre) in found.items()},
         music=[song[first : first + size].astype(np.float32) / 32767 for song in pool[:60]], embedder=Embedder("demo", layout),
     )  # fmt: skip
 
 
-def scores(sounds: Mapping[str, np.ndarray], clips: Clips, level: str) -> dict[str, float]:
+def scores(audio: Mapping[str, np.ndarray], clips: Clips, level: str) -> dict[str, float]:
     """P4 (beats, ±70 ms, own minus other) with its interval over clips, FAD to the training music, and two ratios to the clips' own
     music: number of onsets, and share of the power at multiples of the code rate of `level`."""
-    timing = score_system(sounds, clips.reference, protocols=("P4",), draws=clips.draws)[0]["P4"]
+    timing = score_system(audio, clips.reference, protocols=("P4",), draws=clips.draws)[0]["P4"]
     beats = timing["beats_70ms"]
-    hum = [np.mean([hum_share(of[c], code_rate(level)) for c in sounds]) for of in (sounds, clips.sounds)]
+    hum = [np.mean([hum_share(of[c], code_rate(level)) for c in audio]) for of in (audio, clips.audio)]
     found = {"P4": beats["difference"], "P4_low": beats["difference_low"], "P4_high": beats["difference_high"]}
     found |= {
-        "FAD": frechet(_points(sounds.values(), clips.embedder), clips.points),
+        "FAD": frechet(_points(audio.values(), clips.embedder), clips.points),
         "onsets": timing["onset_ratio"],
         "hum": hum[0] / hum[1],
     }
@@ -102,5 +102,5 @@ def score_line(name: str, found: Mapping[str, float]) -> str:
     return f"{name:>28}: P4 {found['P4']:+.3f} [{found['P4_low']:+.3f}, {found['P4_high']:+.3f}]  FAD {found['FAD']:5.2f}  onsets {found['onsets']:.2f}  hum {found['hum']:.2f}"
 
 
-def _points(sounds, embedder: Embedder) -> np.ndarray:
-    return np.concatenate([points.patches for sound in sounds if (points := embed(sound, embedder))])
+def _points(audio, embedder: Embedder) -> np.ndarray:
+    return np.concatenate([points.patches for wave in audio if (points := embed(wave, embedder))])

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from d2m_model.generate.finish import write_wav
-from d2m_model.listen import sounds
+from d2m_model.listen import study_audio
 from d2m_model.listen import stage as listen
 from d2m_model.listen.design import KINDS, headphone_stimuli
 from d2m_model.listen.media import fill_up
@@ -25,26 +25,26 @@ from tests.helpers.builders import build_shards
 def test_loudness_is_one_and_nothing_clips():
     t = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
     found = {"soft": 0.01 * np.sin(2000 * t), "loud": 0.9 * np.sin(2000 * t), "silent": np.zeros(len(t))}
-    gains, level = sounds.loudness_gains(found, -23.0)
+    gains, level = study_audio.loudness_gains(found, -23.0)
     meter = pyloudnorm.Meter(SAMPLE_RATE)
     assert level == -23 and gains["silent"] == 1
     for name in ("soft", "loud"):
         assert meter.integrated_loudness(gains[name] * found[name]) == pytest.approx(-23, abs=0.01)
     peaky = np.zeros(len(t))
     peaky[::11025] = 0.5
-    gains, level = sounds.loudness_gains(found | {"peaky": peaky}, -23.0)
-    assert level < -23.5 and np.abs(gains["peaky"] * peaky).max() == pytest.approx(sounds.HEADROOM)
+    gains, level = study_audio.loudness_gains(found | {"peaky": peaky}, -23.0)
+    assert level < -23.5 and np.abs(gains["peaky"] * peaky).max() == pytest.approx(study_audio.HEADROOM)
     assert meter.integrated_loudness(gains["loud"] * found["loud"]) == pytest.approx(level, abs=0.01)
 
 
 def test_any_system_of_table_1_can_be_judged(root):
     layout = Layout(root=root, corpus="tiny")
     coded, named = ["VQ reconstruction high", "VQ reconstruction low"], ["high-full", "low-full", "cmt", "CDCD"]
-    assert sounds.systems_of(layout) == {
+    assert study_audio.systems_of(layout) == {
         "coherence": ["ground truth", *named, *coded, "shuffled ground truth"],
         "quality": ["ground truth", *named, *coded],
     }
-    chosen = sounds.systems_of(layout, ["cmt", "white noise", "shuffled ground truth", coded[0]])
+    chosen = study_audio.systems_of(layout, ["cmt", "white noise", "shuffled ground truth", coded[0]])
     assert chosen == {
         "coherence": ["ground truth", "cmt", "white noise", *coded, "shuffled ground truth"],
         "quality": ["ground truth", "cmt", "white noise", *coded],
@@ -52,12 +52,12 @@ def test_any_system_of_table_1_can_be_judged(root):
     with pytest.raises(
         UserError, match="no system 'high-no_fm'; there are: high-full, low-full, cmt, CDCD, ground truth"
     ):
-        sounds.systems_of(layout, ["high-no_fm"])
+        study_audio.systems_of(layout, ["high-no_fm"])
     with pytest.raises(
         UserError,
         match="no system 'VQ reconstruction top'; there are: .*, VQ reconstruction high, VQ reconstruction low$",
     ):
-        sounds.systems_of(layout, ["cmt", "VQ reconstruction top"])
+        study_audio.systems_of(layout, ["cmt", "VQ reconstruction top"])
 
 
 def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
@@ -70,37 +70,37 @@ def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
         build_shards(layout.stage("shards"), clips=2, seconds=3, split="val", first=7),
     )
     for system in ("cmt", "CDCD"):
-        made = sounds.system_audio(layout, test, system, ["clip_001"], 0)["clip_001"]
+        made = study_audio.system_audio(layout, test, system, ["clip_001"], 0)["clip_001"]
         np.testing.assert_array_equal(
-            made, sounds.read_audio(sounds.named_systems(layout)[system].folder / "clip_001.wav")
+            made, study_audio.read_audio(study_audio.named_systems(layout)[system].folder / "clip_001.wav")
         )
     write_wav(layout.root / "external/cdcd/clip_001.wav", np.ones(SAMPLE_RATE, np.float32))
-    short = sounds.system_audio(layout, test, "CDCD", ["clip_001"], 0)["clip_001"]
+    short = study_audio.system_audio(layout, test, "CDCD", ["clip_001"], 0)["clip_001"]
     assert len(short) == 3 * SAMPLE_RATE and short[:SAMPLE_RATE].all() and not short[SAMPLE_RATE:].any()
-    assert not sounds.system_audio(layout, test, "silence", ["clip_001"], 0)["clip_001"].any()
+    assert not study_audio.system_audio(layout, test, "silence", ["clip_001"], 0)["clip_001"].any()
     own, other = (
-        sounds.system_audio(layout, val, name, ["clip_007"], 0)["clip_007"]
-        for name in (sounds.TRUTH, sounds.MISMATCHED)
+        study_audio.system_audio(layout, val, name, ["clip_007"], 0)["clip_007"]
+        for name in (study_audio.TRUTH, study_audio.MISMATCHED)
     )
     np.testing.assert_array_equal(other, val.read("clip_008", 0, 90).audio)
     assert not np.array_equal(own, other)
-    before = sounds.study_key(layout, "test", ["CDCD", "ground truth"], ["clip_000"])
-    assert before != sounds.study_key(layout, "test", ["CDCD", "ground truth"], ["clip_001"])
+    before = study_audio.study_key(layout, "test", ["CDCD", "ground truth"], ["clip_000"])
+    assert before != study_audio.study_key(layout, "test", ["CDCD", "ground truth"], ["clip_001"])
     with pytest.raises(
         UserError,
         match="cdcd/clip_007.wav: file not found; cdcd must hold <clip_id>.wav for each clip of the val split",
     ):
-        sounds.study_key(layout, "val", ["CDCD"], ["clip_007"])
+        study_audio.study_key(layout, "val", ["CDCD"], ["clip_007"])
     with pytest.raises(
         UserError,
         match="run `dvc repro` or `python -m d2m_model.baselines --corpus tiny --system cmt`, with baselines.split: val",
     ):
-        sounds.study_key(layout, "val", ["cmt"], ["clip_007"])
+        study_audio.study_key(layout, "val", ["cmt"], ["clip_007"])
 
 
 def test_headphone_tones_cancel_only_in_the_air():
-    sound = sounds.headphone_sound((1, 2, 0))
-    second = lambda k: sound[round((0.25 + 1.5 * k) * SAMPLE_RATE) :][:SAMPLE_RATE]
+    wave = study_audio.headphone_audio((1, 2, 0))
+    second = lambda k: wave[round((0.25 + 1.5 * k) * SAMPLE_RATE) :][:SAMPLE_RATE]
     power = lambda x: float((x.astype(float) ** 2).mean())
     anti, quiet, plain = (second(k) for k in range(3))
     assert power(anti.sum(axis=1)) < 1e-9 < power(quiet.sum(axis=1))
@@ -112,9 +112,9 @@ def test_headphone_tones_cancel_only_in_the_air():
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_beeps_can_be_counted(count):
-    sound = sounds.counted_beeps(np.zeros(3 * SAMPLE_RATE, np.float32), count)
-    loud = np.convolve(np.abs(sound), np.ones(200) / 200, "same") > 0.05
-    assert int((np.diff(loud.astype(int)) == 1).sum()) == count and len(sound) == 3 * SAMPLE_RATE
+    wave = study_audio.counted_beeps(np.zeros(3 * SAMPLE_RATE, np.float32), count)
+    loud = np.convolve(np.abs(wave), np.ones(200) / 200, "same") > 0.05
+    assert int((np.diff(loud.astype(int)) == 1).sum()) == count and len(wave) == 3 * SAMPLE_RATE
 
 
 def test_files_of_a_clip_tell_nothing(root, study):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from d2m_model.generate.finish import loudness_note, loudness_of, normalise
-from d2m_model.generate.original_sound import mixed
+from d2m_model.generate.original_audio import mixed
 from d2m_model.generate.params import Params
 from tests.d2m_model.generate.test_mux import write_video
 
@@ -14,49 +14,49 @@ TIME = np.arange(SECONDS * RATE) / RATE
 MUSIC = normalise(np.sin(2 * np.pi * 440 * TIME).astype(np.float32), -16, 0.95)
 
 
-def level(sound, hertz):
-    return np.abs(np.fft.rfft(sound * np.hanning(len(sound))))[round(hertz * len(sound) / RATE)]
+def level(audio, hertz):
+    return np.abs(np.fft.rfft(audio * np.hanning(len(audio))))[round(hertz * len(audio) / RATE)]
 
 
 def test_the_original_is_mixed_at_its_gain(tmp_path, monkeypatch):
     tone = (8000 * np.sin(2 * np.pi * 1000 * np.arange(SECONDS * 48000) / 48000)).astype(np.int16)
     monkeypatch.setattr(
-        "d2m_model.generate.original_sound.read_audio", lambda *_, **__: (np.stack([tone, tone]), 48000)
+        "d2m_model.generate.original_audio.read_audio", lambda *_, **__: (np.stack([tone, tone]), 48000)
     )
-    sound, note = mixed(MUSIC, RATE, tmp_path / "in.mp4", 0.0, 0.2, Params())
+    audio, note = mixed(MUSIC, RATE, tmp_path / "in.mp4", 0.0, 0.2, Params())
     wanted = 0.2 * 8000 / 32768 / np.abs(MUSIC).max()
     assert (
-        level(sound, 1000) / level(sound, 440) == pytest.approx(wanted, rel=0.03) and note == ", original sound at 0.2"
+        level(audio, 1000) / level(audio, 440) == pytest.approx(wanted, rel=0.03) and note == ", original sound at 0.2"
     )
-    assert loudness_of(sound) == pytest.approx(-16, abs=0.1) and sound.shape == MUSIC.shape
+    assert loudness_of(audio) == pytest.approx(-16, abs=0.1) and audio.shape == MUSIC.shape
 
 
 @pytest.mark.parametrize("stereo", [False, True])
 def test_a_video_without_a_sound_leaves_the_music(tmp_path, stereo):
-    write_video(tmp_path / "in.mp4", frames=30, sound=False)
+    write_video(tmp_path / "in.mp4", frames=30, audio=False)
     music = np.stack([MUSIC, MUSIC]) if stereo else MUSIC
-    sound, note = mixed(music, RATE, tmp_path / "in.mp4", 0.0, 0.2, Params())
-    assert sound is music and note == ", no original sound: the video has none"
+    audio, note = mixed(music, RATE, tmp_path / "in.mp4", 0.0, 0.2, Params())
+    assert audio is music and note == ", no original sound: the video has none"
 
 
 def test_a_real_sound_is_read_from_the_video(tmp_path):
     write_video(tmp_path / "in.mp4", frames=45)
-    sound, note = mixed(MUSIC, RATE, tmp_path / "in.mp4", 0.0, 1.0, Params())
-    assert note == ", original sound at 1" and not np.allclose(sound, MUSIC, atol=1e-3)
+    audio, note = mixed(MUSIC, RATE, tmp_path / "in.mp4", 0.0, 1.0, Params())
+    assert note == ", original sound at 1" and not np.allclose(audio, MUSIC, atol=1e-3)
 
 
 @pytest.mark.parametrize("begin", [0.02, -0.01])
 def test_the_original_begins_with_the_music(tmp_path, monkeypatch, begin):
     """Also where the first picture is before 0: the audio from there on is read, not that from 0 on."""
     asked = []
-    monkeypatch.setattr("d2m_model.generate.original_sound.read_audio", lambda _, start: asked.append(start))
+    monkeypatch.setattr("d2m_model.generate.original_audio.read_audio", lambda _, start: asked.append(start))
     mixed(MUSIC, RATE, tmp_path / "in.mp4", begin, 0.2, Params())
     assert asked == [begin]
 
 
 def test_a_silent_sound_is_said(tmp_path, monkeypatch):
     silent = np.zeros((1, 48000), np.int16)
-    monkeypatch.setattr("d2m_model.generate.original_sound.read_audio", lambda *_, **__: (silent, 48000))
+    monkeypatch.setattr("d2m_model.generate.original_audio.read_audio", lambda *_, **__: (silent, 48000))
     assert (
         mixed(MUSIC, RATE, tmp_path / "in.mp4", 0.0, 0.2, Params())[1] == ", no original sound: the video's is silent"
     )

@@ -17,7 +17,7 @@ TRACKED_SECONDS = 6.0
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
+class AudioFeatures:
     """A sound: mono float32 (S,) at 22 050 Hz, S at least 1, finite."""
 
     audio: np.ndarray
@@ -47,18 +47,18 @@ class Sound:
         return {p: onset_bins(self.envelope, len(self.audio), p) for p in ("P1", "P2")}
 
     @cached_property
-    def pieces(self) -> list["Sound"]:
+    def pieces(self) -> list["AudioFeatures"]:
         """Consecutive pieces of 5 s, for P3; the rest is dropped, and a shorter sound is one piece."""
         return self._whole_parts(PIECE_SECONDS)
 
     @cached_property
-    def segments(self) -> list["Sound"]:
+    def segments(self) -> list["AudioFeatures"]:
         """Consecutive segments of 2 s, the unit of the paper's test set; otherwise like `pieces`."""
         return self._whole_parts(SEGMENT_SECONDS)
 
-    def _whole_parts(self, seconds: float) -> list["Sound"]:
+    def _whole_parts(self, seconds: float) -> list["AudioFeatures"]:
         size = round(seconds * SAMPLE_RATE)
-        return [Sound(self.audio[at : at + size]) for at in range(0, max(1, len(self.audio) - size + 1), size)]
+        return [AudioFeatures(self.audio[at : at + size]) for at in range(0, max(1, len(self.audio) - size + 1), size)]
 
     @cached_property
     def fine_bins(self) -> np.ndarray:
@@ -89,6 +89,6 @@ class Sound:
             librosa.beat.beat_track(onset_envelope=self.envelope, sr=SAMPLE_RATE, units="time", trim=False)[1], float
         )
 
-    def cut(self, samples: int) -> "Sound":
+    def cut(self, samples: int) -> "AudioFeatures":
         """The first `samples` of the sound; the sound itself if it is not longer."""
-        return self if len(self.audio) <= samples else Sound(self.audio[:samples])
+        return self if len(self.audio) <= samples else AudioFeatures(self.audio[:samples])

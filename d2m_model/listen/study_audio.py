@@ -75,8 +75,8 @@ def system_audio(layout: Layout, shards: ShardSet, system: str, clips: list[str]
             )
         return {clip: made[clip] for clip in clips}
     folder = named_systems(layout)[system].folder
-    sounds = {clip: read_audio(folder / f"{clip}.wav") for clip in clips}
-    return {clip: np.pad(a, (0, max(0, len(own[clip]) - len(a))))[: len(own[clip])] for clip, a in sounds.items()}
+    audio = {clip: read_audio(folder / f"{clip}.wav") for clip in clips}
+    return {clip: np.pad(a, (0, max(0, len(own[clip]) - len(a))))[: len(own[clip])] for clip, a in audio.items()}
 
 
 def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -86,22 +86,22 @@ def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> di
     return reconstruct(load_vqvae(layout.stage("synthesizer") / level / "model.pt"), LEVELS[level], own)
 
 
-def loudness_gains(sounds: Mapping[K, np.ndarray], target: float) -> tuple[dict[K, float], float]:
+def loudness_gains(audio: Mapping[K, np.ndarray], target: float) -> tuple[dict[K, float], float]:
     """({name: gain}, loudness): gains that bring all sounds to one loudness (ITU-R BS.1770): `target` LUFS or, if one of them would
     clip, the highest loudness at which none does. Silent and too short sounds keep a gain of 1."""
     import pyloudnorm
 
     meter = pyloudnorm.Meter(SAMPLE_RATE)
     found = {
-        name: meter.integrated_loudness(np.asarray(audio, np.float64))
-        for name, audio in sounds.items()
-        if len(audio) >= 0.4 * SAMPLE_RATE
+        name: meter.integrated_loudness(np.asarray(wave, np.float64))
+        for name, wave in audio.items()
+        if len(wave) >= 0.4 * SAMPLE_RATE
     }
     found = {name: lufs for name, lufs in found.items() if lufs > SILENT}
-    peaks = {name: float(np.abs(sounds[name]).max()) for name in found}
+    peaks = {name: float(np.abs(audio[name]).max()) for name in found}
     room = [20 * np.log10(HEADROOM / peaks[name]) + lufs for name, lufs in found.items()]
     level = float(min([target, *room]))
-    return {name: 10 ** ((level - found[name]) / 20) if name in found else 1.0 for name in sounds}, level
+    return {name: 10 ** ((level - found[name]) / 20) if name in found else 1.0 for name in audio}, level
 
 
 def tone(frequency: float, seconds: float, level: float) -> np.ndarray:
@@ -112,7 +112,7 @@ def tone(frequency: float, seconds: float, level: float) -> np.ndarray:
     return (level * np.sin(2 * np.pi * frequency * t) * np.sin(np.pi / 2 * edge) ** 2).astype(np.float32)
 
 
-def headphone_sound(order: tuple[int, int, int]) -> np.ndarray:
+def headphone_audio(order: tuple[int, int, int]) -> np.ndarray:
     """Stereo (S, 2): three 200 Hz tones of 1 s in `order`: plain, in antiphase between the ears, and quiet (6 dB less).
 
     Through headphones the quiet tone is the quietest. From loudspeakers the antiphase tone cancels in the air and seems quietest.
@@ -132,10 +132,10 @@ def counted_beeps(music: np.ndarray, count: int) -> np.ndarray:
     """An attention check (S,): `music` stops after a quarter and is followed by `count` beeps, the required answer."""
     start = len(music) // 4
     step = min(round(0.6 * SAMPLE_RATE), (len(music) - start) // 6)
-    sound = np.zeros_like(music)
-    sound[:start] = music[:start]
+    checked = np.zeros_like(music)
+    checked[:start] = music[:start]
     for k in range(count):
         at = start + round((k + 0.5) * step)
         beep = tone(880, 0.5 * step / SAMPLE_RATE, 0.2)
-        sound[at : at + len(beep)] = beep[: len(music) - at]
-    return sound
+        checked[at : at + len(beep)] = beep[: len(music) - at]
+    return checked
