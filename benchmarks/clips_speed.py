@@ -3,8 +3,8 @@
     python -m benchmarks.clips_speed [--clips N] [--root DIR] [--repeats R]
 
 Three things are timed in turns: the first N clips, cut like in a worker process of the stage (while one clip is encoded, the
-next one is decoded, cropped and scaled); the bare encoder on the same pictures and sound; and all steps before the encoding.
-Then the stage audio is compared with bare decoding, resampling and writing of the same sounds. The bare encoder runs alone and
+next one is decoded, cropped and scaled); the bare encoder on the same pictures and audio; and all steps before the encoding.
+Then the stage audio is compared with bare decoding, resampling and writing of the same audio. The bare encoder runs alone and
 next to another process that decodes, like in the stage, because two cores may share caches, memory and clock. The first clip is
 decoded before any encoding; with few clips this is a large share.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2m_model.generate.composing import Dance, WindowComposer
+from d2m_model.generate.generators import Dance, WindowGenerator
 from d2m_model.generate.params import Params
 from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.fusing import fuse_for_inference
@@ -55,10 +55,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model, (pose, visual), params = model_of(args.preset, args.level), dance(args.seconds), Params(threads=args.threads)
-    composer, whole = WindowComposer(model, args.level), Dance(frames=len(pose), size=SIZE, pose=pose, visual=visual)
-    composer.compose(Dance(frames=60, size=SIZE, pose=pose[:60], visual=visual), params)
+    generator, whole = WindowGenerator(model, args.level), Dance(frames=len(pose), size=SIZE, pose=pose, visual=visual)
+    generator.generate(Dance(frames=60, size=SIZE, pose=pose[:60], visual=visual), params)
     begun, used = time.perf_counter(), time.process_time()
-    audio = composer.compose(whole, params).audio
+    audio = generator.generate(whole, params).audio
     wall, cpu = time.perf_counter() - begun, time.process_time() - used
     assert len(audio) == args.seconds * 22050 and np.isfinite(audio).all()
     begun = time.perf_counter()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.evaluate.params import Params as EvaluateParams
-from d2m_model.generate.composing import WindowComposer
+from d2m_model.generate.generators import WindowGenerator
 from d2m_model.generate.models import trained
 from d2m_model.generate.params import Params
 from d2m_model.generate.stage import dance_of
@@ -63,7 +63,9 @@ def main() -> None:
         model.temperature = temperature
         audio = {}
         for c in clips:
-            audio[c.clip_id] = WindowComposer(model, args.level).compose(dance_of(train, c, model.stream), params).audio
+            audio[c.clip_id] = (
+                WindowGenerator(model, args.level).generate(dance_of(train, c, model.stream), params).audio
+            )
         report(f"temperature {temperature:g}", audio)
 
 

@@ -29,7 +29,7 @@ RESULT = Path(__file__).parent / "results" / "own_video_60s.json"
 
 
 def render(path: Path, height: int, seconds: float = SECONDS) -> None:
-    """Write a rendered dance at 30 fps without sound, scaled to `height` px."""
+    """Write a rendered dance at 30 fps without audio, scaled to `height` px."""
     video = CompilationVideo(video_id="own", url="", panel_width=WIDTH, panels="stripes")
     clip = CompilationClip(
         clip_id="own", video_id="own", song_id="own", start=0.0, end=seconds, dancers=1, song_start=0.0

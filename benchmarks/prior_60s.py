@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.demo_prior import hits, player
-from d2m_model.generate.composing import Dance, PriorComposer
+from d2m_model.generate.generators import Dance, PriorGenerator
 from d2m_model.generate.params import Params
 from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.lib.core.cli import command_parser
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    composer = PriorComposer(player(args.level))
+    generator = PriorGenerator(player(args.level))
     times = np.arange(0.25, args.seconds, 60 / args.tempo)
     beats = Beats(
         fps=FPS,
@@ -38,7 +38,7 @@ def main() -> None:
         tempo=args.tempo,
     )
     begun = time.perf_counter()
-    made = composer.compose(Dance(frames=args.seconds * FPS, size=(1, 1), beats=beats), Params(threads=args.threads))
+    made = generator.generate(Dance(frames=args.seconds * FPS, size=(1, 1), beats=beats), Params(threads=args.threads))
     wall = time.perf_counter() - begun
     quarters = " ".join(f"{part:.0%}" for part in hits(made.audio, times))
     print(

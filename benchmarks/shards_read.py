@@ -56,9 +56,9 @@ def readers(shards: ShardSet, folder: Path) -> dict[str, Callable]:
         return np.load(name + ".pose.npy"), audio, np.load(name + ".i3d.npy")
 
     return {
-        "files: .npy, sound .npy": npy,
-        "files: .npy, sound .wav float": wav,
-        "files: .npy, sound .wav 16 bit": lambda clip_id, start: wav(clip_id, start, ".16.wav"),
+        "files: .npy, audio .npy": npy,
+        "files: .npy, audio .wav float": wav,
+        "files: .npy, audio .wav 16 bit": lambda clip_id, start: wav(clip_id, start, ".16.wav"),
         "shards: read (a copy)": lambda clip_id, start: shards.read(clip_id, start, FRAMES),
         "shards: view (no copy)": lambda clip_id, start: shards.view(clip_id, start, FRAMES),
     }
@@ -149,12 +149,12 @@ def main(argv: list[str] | None = None) -> int:
             best = min(best, time.process_time() - begin)
         whole = len(groups) * BATCH / best
         print(f"{'shards: read_batch':34s} {'':9s}  {whole:9.0f}")
-        for kind in ("sound .npy", "sound .wav float", "sound .wav 16 bit"):
+        for kind in ("audio .npy", "audio .wav float", "audio .wav 16 bit"):
             alone, batched = found[f"files: .npy, {kind}"]
             view, copy = (found[f"shards: {word}"][0] / alone for word in ("view (no copy)", "read (a copy)"))
             print(f"shards against {kind:18s}: view x {view:.0f}, read x {copy:.1f}, as batch x {whole / batched:.1f}")
         files, copies = (
-            readers(shards, Path(name))[k] for k in ("files: .npy, sound .wav float", "shards: read (a copy)")
+            readers(shards, Path(name))[k] for k in ("files: .npy, audio .wav float", "shards: read (a copy)")
         )
         many = order * args.loops
 
@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
             return default_convert(shards.read_batch(windows, FRAMES))
 
         ways = {
-            "files: .npy, sound .wav float": lambda: dataloader_rate(Windows(files, order), args.workers),
+            "files: .npy, audio .wav float": lambda: dataloader_rate(Windows(files, order), args.workers),
             "shards: read (a copy)": lambda: dataloader_rate(Windows(copies, order), args.workers),
             "shards: read_batch": lambda: dataloader_rate(many, args.workers, whole_batch),
             "shards: read_batch, no loader": lambda: windows_per_second(

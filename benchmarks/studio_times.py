@@ -2,9 +2,9 @@
 
     python -m benchmarks.studio_times --root CLONE [--corpus demo] [--long]
 
-With the models of a finished corpus in --root: seconds from the drop of a 10 s dance (rendered, of no corpus) to its first sound;
+With the models of a finished corpus in --root: seconds from the drop of a 10 s dance (rendered, of no corpus) to its first music;
 seconds to make a region of 2 s anew; how fast the page is answered while a job computes; and, with Chromium, how far picture and
-sound are apart while both play. --long: also the memory of server and worker together for 10 minutes of 1080p. Jobs go to a
+audio are apart while both play. --long: also the memory of server and worker together for 10 minutes of 1080p. Jobs go to a
 scratch folder. Writes benchmarks/results/studio_times.json.
 """
 
@@ -91,7 +91,7 @@ def answers(studio: Studio, job: str, video: Path) -> dict[str, float]:
 
 
 def drift(studio: Studio, job: str) -> dict[str, float] | None:
-    """Picture minus sound in ms while 8 s play in a browser; None without one."""
+    """Picture minus audio in ms while 8 s play in a browser; None without one."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:
         return None
@@ -136,7 +136,7 @@ def looped(video: Path, out: Path, times: int) -> None:
 
 
 def memory_of(studio: Studio, video: Path) -> dict[str, float]:
-    """Highest memory in MB of the server and its worker for a video, and the seconds to its first sound."""
+    """Highest memory in MB of the server and its worker for a video, and the seconds to its first music."""
     most, ends = [0.0], threading.Event()
 
     def watch() -> None:

@@ -1,8 +1,8 @@
-"""Measures the synchronisation of sound and picture in clips.
+"""Measures the synchronisation of audio and picture in clips.
 
     python -m benchmarks.sync [--root DIR] [--videos N]
 
-Takes the compilations of the finished demo corpus in DIR, adds a white flash about every 0.9 s, replaces the sound by a click at
+Takes the compilations of the finished demo corpus in DIR, adds a white flash about every 0.9 s, replaces the audio by a click at
 each flash, encodes them like downloads (H.264 with B-frames, AAC), and runs `clips` and `audio`. Then measures for each clip the
 delay of the clicks in audio/<clip>.wav after the flashes in clips/<clip>.mp4.
 """
@@ -34,7 +34,7 @@ LIMIT = 0.010  # seconds
 
 
 def flashing(source: Path, out: Path, frames: int) -> None:
-    """Write the video with flashes in its picture and clicks as its sound."""
+    """Write the video with flashes in its picture and clicks as its audio."""
     pictures = (np.full_like(p, 255) if k % EVERY == 0 else p // 2 for k, p in enumerate(read_rgb(source)))
     clicks = np.zeros((2, frames * RATE // FPS), np.int16)
     click = 20000 * np.sin(2 * np.pi * 2000 * np.arange(1, 221) / RATE)
@@ -81,7 +81,7 @@ def main() -> None:
         found = [1000 * offset(made.stage("clips") / f"{i}.mp4", made.stage("audio") / f"{i}.wav") for i in ok]
         shutil.rmtree(made.root / "data")
     print(
-        f"{len(found)} of {len(cuts)} clips: the sound follows the picture by {np.mean(found):+.2f} ms on average, ",
+        f"{len(found)} of {len(cuts)} clips: the audio follows the picture by {np.mean(found):+.2f} ms on average, ",
         end="",
     )
     print(f"{min(found):+.2f} to {max(found):+.2f} ms; the limit is {1000 * LIMIT:g} ms either way")

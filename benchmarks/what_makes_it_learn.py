@@ -32,7 +32,7 @@ from d2m_model.d2m_gan.params import Params
 from d2m_model.d2m_gan.task import GanTask
 from d2m_model.evaluate.outputs import rounded
 from d2m_model.evaluate.params import Params as EvaluateParams
-from d2m_model.generate.composing import WindowComposer
+from d2m_model.generate.generators import WindowGenerator
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.stage import dance_of
 from d2m_model.metrics.distances import frechet
@@ -114,9 +114,9 @@ class Bench:
     def audio(self, part: str, level: str, net: DanceToCodes) -> dict[str, np.ndarray]:
         """Music for the scored clips, like from the stage generate."""
         test, model = self.scored(part)[0], MusicModel(net, self.vqvae(level))
-        with torch.random.fork_rng():  # compose sets the seed, but dropout in training must continue its own sequence
+        with torch.random.fork_rng():  # generate sets the seed, but dropout in training must continue its own sequence
             return {
-                c.clip_id: WindowComposer(model, level).compose(dance_of(test, c, model.stream), self.generate).audio
+                c.clip_id: WindowGenerator(model, level).generate(dance_of(test, c, model.stream), self.generate).audio
                 for c in test.clips
             }  # fmt: skip
 

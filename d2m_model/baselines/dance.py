@@ -45,7 +45,7 @@ class Unmeasured:
     rate_share: Callable[[int], float] | None = None
 
     def measure(self) -> Measurement:
-        """No scores, no sounds."""
+        """No scores, no audio."""
         return Measurement({}, {})
 
 

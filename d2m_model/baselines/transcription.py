@@ -30,7 +30,7 @@ def transcribe(audio: np.ndarray) -> list[Note]:
     ):
         warnings.simplefilter("ignore")  # from its imports, and for silence
         inference, network = _library()
-        path = Path(folder) / "sound.wav"  # the library reads files only
+        path = Path(folder) / "audio.wav"  # the library reads files only
         write_wav(path, audio)
         found = inference.predict(path, network)[2]
     return sorted(

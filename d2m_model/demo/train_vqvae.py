@@ -107,7 +107,7 @@ class PoolTask(LevelTask):
         return super().step(number, guard)
 
     def measure(self) -> Measurement:
-        """Scores only, without sounds."""
+        """Scores only, without audio."""
         return Measurement(super().measure().scores, {})
 
     def _in_bf16(self, forward):

@@ -1,6 +1,6 @@
 """Score music against the dances' own music: protocols P1 to P4, with controls, chance and 95 % intervals (docs/evaluation.md).
 
-Score any sound files, paired by name (X.wav with X.wav) or by a CSV with columns generated, reference, song and genre. Several
+Score any audio files, paired by name (X.wav with X.wav) or by a CSV with columns generated, reference, song and genre. Several
 systems, or seeds of a system (NAME/seed0=DIR), are compared clip by clip. With --train, a folder of training music
 (<genre>/<name>.wav), also genre accuracy, FAD and novelty:
     python -m d2m_model.evaluate --generated [NAME=]DIR ... --reference DIR [--pairs CSV] [--protocol P1|P2|P3|P4|all]
@@ -41,7 +41,7 @@ def embedder_of(args: argparse.Namespace) -> Embedder:
 
 
 def on_folders(args: argparse.Namespace) -> int:
-    """Score folders of sounds; the exit status."""
+    """Score folders of audio files; the exit status."""
     if not (args.generated and args.reference):
         raise UserError("--generated and --reference go together: both folders are needed")
     for path in (args.json, args.out and args.out / "metrics.json"):
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         "--generated",
         nargs="+",
         metavar="[NAME=]DIR",
-        help="folders of generated sound files (.wav, .flac, .ogg, .mp3), one for each system; ours/seed0 is one seed of ours",
+        help="folders of generated audio files (.wav, .flac, .ogg, .mp3), one for each system; ours/seed0 is one seed of ours",
     )
     parser.add_argument("--reference", type=Path, help="folder of the dances' own music")
     parser.add_argument(

@@ -33,7 +33,7 @@ AudioByName = Mapping[str, np.ndarray]
 
 
 class LazyAudio(Mapping):
-    """Sounds by name, each read at every access and not kept in memory."""
+    """Audio by name, each clip read at every access and not kept in memory."""
 
     def __init__(self, names: Iterable[str], read: Callable[[str], np.ndarray]):
         self.names, self.read = list(names), read
@@ -57,7 +57,7 @@ class MusicDatabase:
     embedder: Embedder
     audio: AudioByName
     genres: Mapping[str, str]
-    """Genre of each sound; '' if unknown."""
+    """Genre of each clip; '' if unknown."""
     source: str
     """What the music is called in notes and messages."""
     coded: Mapping[str, Mapping[str, Embedded | None]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class MusicDatabase:
 
     @cached_property
     def key(self) -> str:
-        """Hash of the sounds."""
+        """Hash of the audio."""
         return content(self.audio)
 
     @cached_property
@@ -96,7 +96,7 @@ def score(
 ) -> Result:  # fmt: skip
     """Score every system by the protocols and, with training music, by the embedding; then compare the systems.
 
-    systems : `ground truth` must be one of them. Sounds are cut or padded to their references by `inputs.as_long`. kinds : kind of
+    systems : `ground truth` must be one of them. Audio is cut or padded to its reference by `inputs.as_long`. kinds : kind of
     each system that is not a control. genres : genre of each dance; None if unknown.
     """
     cut = {
@@ -120,7 +120,7 @@ def score(
 def score_all(
     systems: Mapping[str, AudioByName], keys: Mapping[str, str], reference: Reference, params: Params, kept: KeptScores
 ) -> tuple[dict[str, dict], dict[str, dict[str, dict]]]:
-    """({system: summary}, {system: {clip: row}}) by the protocols. keys : hash of each system's sounds."""
+    """({system: summary}, {system: {clip: row}}) by the protocols. keys : hash of each system's audio."""
     options: dict[str, Any] = {
         "protocols": params.protocols,
         "draws": params.draws,
@@ -165,7 +165,7 @@ def score_embedded(
     """Genre accuracy, novelty and distances of every system; `ground truth` must be one of them.
 
     Returns ({'embedding', 'genre'}: what the scores are compared with, {system: (summary, {clip: row})}). Raises UserError if all
-    training sounds are too short.
+    training clips are too short.
     """
     embedded = lambda audio, key: kept.points(
         kept.key("points", music.weights, key), lambda: embed_all(audio, music.embedder)
@@ -173,7 +173,7 @@ def score_embedded(
     known = {name: points for name, points in embedded(music.audio, music.key).items() if points}
     if not known:
         raise UserError(
-            f"evaluate: every sound of the {music.source} is under 0.975 s: there is nothing to compare embeddings with"
+            f"evaluate: every clip of the {music.source} is under 0.975 s: there is nothing to compare embeddings with"
         )
     database = Database(list(known.values()), [music.genres[name] for name in known])
     own = embedded(systems["ground truth"], keys["ground truth"])

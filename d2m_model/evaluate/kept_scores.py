@@ -1,6 +1,6 @@
 """A cache of scores and embeddings, with keys from the content of everything that they depend on.
 
-These are the sounds, the sounds they are compared with, the parameters, the code, and the versions of libraries. So if a system is
+These are the audio, the audio it is compared with, the parameters, the code, and the versions of libraries. So if a system is
 added or changed, only this system is scored. The folder is safe to delete.
 """
 
@@ -29,7 +29,7 @@ LIBRARIES = ("librosa", "mir_eval", "numpy", "pyloudnorm", "python-stretch", "sc
 
 
 def content(arrays: Mapping[str, np.ndarray]) -> str:
-    """Hash of arrays by name, such as sounds by clip: of the names, types, shapes and values."""
+    """Hash of arrays by name, such as audio by clip: of the names, types, shapes and values."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -83,5 +83,5 @@ def as_text(metrics: Mapping, protocols: tuple[str, ...]) -> str:
             lines += [*printed(table), *([table.text] if table.text else []), ""]
         lines[-1:] = [notes.policy_line(next(iter(systems.values())), protocol), ""]
     if any("sound" in s for s in systems.values()):
-        lines += [*printed(Table(name="", title="Sound", cells=overview.audio_table(systems), note="")), ""]
+        lines += [*printed(Table(name="", title="Audio", cells=overview.audio_table(systems), note="")), ""]
     return "\n".join([*lines, notes.control_note(metrics)])

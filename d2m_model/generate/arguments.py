@@ -49,8 +49,8 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--snap",
         type=Path,
-        metavar="SOUND",
-        help="moves each beat to the nearest beat of a sound or a video, or with 'motion' to where the dancer almost stops",
+        metavar="AUDIO",
+        help="moves each beat to the nearest beat of an audio file or a video, or with 'motion' to where the dancer almost stops",
     )
     parser.add_argument("--shift", type=float, metavar="SECONDS", help="all beats so much later; earlier if negative")
     parser.add_argument(
@@ -97,7 +97,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
         "--mix",
         type=float,
         metavar="GAIN",
-        help="the video's original sound under the music, above 0 to 1 (default: none)",
+        help="the video's original audio under the music, above 0 to 1 (default: none)",
     )
     parser.add_argument("--loudness", type=float, help="overrides generate.loudness: LUFS, -70 to 0")
     parser.add_argument(
@@ -184,7 +184,7 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         raise UserError(f"generate: --mix must be above 0 and at most 1, and needs --video, found {args.mix:g}")
     if args.mix is not None and args.take:
         raise UserError(
-            "generate: --mix does not go with --from, because the take may contain the original sound already; leave it out"
+            "generate: --mix does not go with --from, because the take may contain the original audio already; leave it out"
         )
     args.mix = args.mix or 0.0
     if args.take and (args.own_music or args.level == "both"):
@@ -217,7 +217,7 @@ def _check_beats(args: argparse.Namespace) -> None:
             f"generate: --shift must be {-FARTHEST_SHIFT:g} to {FARTHEST_SHIFT:g} seconds and not 0, found {args.shift:g}"
         )
     if args.snap and args.snap != MOTION and args.snap.is_dir():
-        raise UserError(f"{args.snap}: --snap takes a sound or a video, or the word motion, found a folder")
+        raise UserError(f"{args.snap}: --snap takes an audio file or a video, or the word motion, found a folder")
     if args.snap == MOTION and not posed:
         raise UserError("generate: --snap motion needs the dancer: give --video or --pose")
     if args.dancer is not None and args.dancer < 0:

@@ -7,19 +7,19 @@ import numpy as np
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
-LOUDNESS_BLOCK = 0.4  # seconds; loudness (ITU-R BS.1770) is undefined for shorter sounds
+LOUDNESS_BLOCK = 0.4  # seconds; loudness (ITU-R BS.1770) is undefined for shorter audio
 MOMENT = 1024  # samples over which a level is measured
 QUIET = 0.01  # power of the quiet moments over that of the loud ones: -20 dB
 SMOOTHING = 100  # Hz over which the gate is smoothed; with more, the closed gate beside a note would damp the note
 NEAR = 0.2
 """A loudness that is at most so many LU below the requested one is not remarked on, because nobody hears the difference."""
-SILENCE = 1e-4  # sounds with a lower peak are silence and are not amplified
+SILENCE = 1e-4  # audio with a lower peak is silence and is not amplified
 
 
 def denoise(audio: np.ndarray, strength: float) -> np.ndarray:
     """Remove steady noise, such as the hiss of a decoder, by spectral gating.
 
-    The noise is estimated from the quietest moments, because an estimate from the whole sound would include held notes. If no
+    The noise is estimated from the quietest moments, because an estimate from the whole audio would include held notes. If no
     moment is much quieter than the loud ones, nothing is removed.
 
     audio (N,) float32 -> (N,) float32; strength: 0 (remove nothing) to 1 (remove all estimated noise).

@@ -1,4 +1,4 @@
-"""Scores of D2M-GAN on held-out dances during its training: P4's difference, own minus other, and sounds to listen to."""
+"""Scores of D2M-GAN on held-out dances during its training: P4's difference, own minus other, and audio to listen to."""
 
 from pathlib import Path
 

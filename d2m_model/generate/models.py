@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2m_model.generate.composing import Composer, PriorComposer, WindowComposer
+from d2m_model.generate.generators import MusicGenerator, PriorGenerator, WindowGenerator
 from d2m_model.nets.variants import PRIOR
 from d2m_model.prior.player import load_player
 from d2m_model.training.music_model import MusicModel, load_generator
@@ -46,7 +46,7 @@ def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
 
 def load_model(
     layout: Layout, level: str, variant: str, inputs: Mapping[str, str], genre: str | None = None, bar: bool = False
-) -> Composer:
+) -> MusicGenerator:
     """The trained prior or D2M-GAN generator with its synthesizer. inputs: attributes of the dances that it will read (`input_attributes`).
     genre: the genre of all these dances, if known, for a generator with genres. bar: show the progress of each piece.
 
@@ -54,16 +54,16 @@ def load_model(
     """
     files = trained(layout, level, variant)
     if variant == PRIOR:
-        return PriorComposer(load_player(layout, level), bar)
+        return PriorGenerator(load_player(layout, level), bar)
     model = MusicModel.load(*files, inputs)
     if genre and not model.net.genres:
         raise UserError(f"{files[0]}: was trained without genres, so --genre changes nothing; leave it out")
-    return WindowComposer(model if genre is None else model.for_genre(genre), level)
+    return WindowGenerator(model if genre is None else model.for_genre(genre), level)
 
 
 def load_models(
     layout: Layout, levels: Sequence[str], variant: str, genre: str = "", *, beats: bool = False
-) -> dict[str, Composer]:
+) -> dict[str, MusicGenerator]:
     """Models for the user's own videos, which are read with the weights of params.yaml. genre: for generators with genres.
 
     beats: whether the dance's beats are given; the prior then needs no pose. It never needs visual features.
@@ -78,7 +78,7 @@ def load_models(
 
 def load_models_for_pose(
     layout: Layout, levels: Sequence[str], variant: str, genre: str, given: "ReadPose", *, video: bool
-) -> tuple[dict[str, Composer], "ReadPose"]:
+) -> tuple[dict[str, MusicGenerator], "ReadPose"]:
     """Models for a pose file, and its pose in the layout that they read. video: whether there is a video, whose visual features must
     come from the weights of the training.
 

@@ -1,4 +1,4 @@
-"""Replaces the sound of a video. The packets of the picture are copied unchanged.
+"""Replaces the audio of a video. The packets of the picture are copied unchanged.
 
 If the new container can't hold them, the picture is encoded again, upright, with its pixel aspect and colour tags.
 """
@@ -29,10 +29,10 @@ X264 = {"preset": "veryfast", "crf": "18"}
 
 
 def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0, rate: int = SAMPLE_RATE) -> bool:
-    """Write `out` (.mp4, .mov or .mkv) with the picture of `video` and `audio` as its only sound. audio: (N,) or (C, N), C 1 or 2,
+    """Write `out` (.mp4, .mov or .mkv) with the picture of `video` and `audio` as its only audio. audio: (N,) or (C, N), C 1 or 2,
     at `rate` samples per second.
 
-    delay: when the sound begins, in seconds of the video's clock. The picture is copied packet by packet if the container can hold
+    delay: when the audio begins, in seconds of the video's clock. The picture is copied packet by packet if the container can hold
     it, else encoded again as H.264; returns whether it was copied.
     Raises UserError for an unreadable video, one without a picture, another suffix, and an output that can't be written.
     """

@@ -1,4 +1,4 @@
-"""The video's original sound, mixed under the music."""
+"""The video's original audio, mixed under the music."""
 
 from pathlib import Path
 
@@ -14,25 +14,25 @@ from dataset_tools.lib.video.video_io import read_audio
 def mixed(
     music: np.ndarray, rate: int, video: Path, begin: float, gain: float, params: Params
 ) -> tuple[np.ndarray, str]:
-    """(music (N,) or (C, N) with the original sound under it, brought to the loudness of `params`; a remark for the user).
+    """(music (N,) or (C, N) with the original audio under it, brought to the loudness of `params`; a remark for the user).
 
     The music must have the loudness of `params` already. begin: when the music begins, in seconds of the video's clock. gain: factor
-    of the original's samples, which are 1 at full scale. If the video has no sound, or a silent one, the music is not changed.
+    of the original's samples, which are 1 at full scale. If the video has no audio, or only silence, the music is not changed.
     """
     import soxr
 
     try:
         found = read_audio(video, start=begin)
     except UserError as err:
-        return music, f", no original sound: {err}"
+        return music, f", no original audio: {err}"
     if found is None:
-        return music, ", no original sound: the video has none"
+        return music, ", no original audio: the video has none"
     samples, own_rate = found
     under = to_mono(samples.astype(np.float32) / 32768, own_rate)
     if float(np.abs(under).max(initial=0)) < SILENCE:
-        return music, ", no original sound: the video's is silent"
+        return music, ", no original audio: the video's is silent"
     under = soxr.resample(under, own_rate, rate).astype(np.float32)[: music.shape[-1]]
     under = np.pad(under, (0, music.shape[-1] - len(under)))
     return normalise(
         music + np.float32(gain) * under, params.loudness, params.peak, rate
-    ), f", original sound at {gain:g}"
+    ), f", original audio at {gain:g}"

@@ -31,7 +31,7 @@ class Given:
     tempo: float | str | None = None
     """Beats a minute, or 'half' or 'double'."""
     snap: Path | None = None
-    """A sound to whose beats the beats are moved, or `MOTION`."""
+    """An audio file to whose beats the beats are moved, or `MOTION`."""
     shift: float = 0.0
     """Seconds by which the beats are moved in the end."""
 
@@ -80,28 +80,28 @@ def asked_beats(beats: Beats, given: Given, goals: np.ndarray) -> Beats:
 
 
 def goals_of_audio(path: Path, video: Path | None) -> np.ndarray:
-    """The tracked beats (k,) of a sound, in seconds from its start; of the dance's own video, from frame 0 of the dance to its end.
+    """The tracked beats (k,) of an audio file, in seconds from its start; of the dance's own video, from frame 0 of the dance to its end.
 
-    Raises UserError as `read_song` or `audio_of_dance`, and for a sound without beats.
+    Raises UserError as `read_song` or `audio_of_dance`, and for audio without beats.
     """
     import soxr
 
     if video is not None and path.samefile(video):
         heard = audio_of_dance(video, begin_of(video), frames_of(video))
         if heard is None:
-            raise UserError(f"{path}: has no sound, so --snap has no goal; name another sound")
+            raise UserError(f"{path}: has no audio, so --snap has no goal; name another file")
     else:
         audio, rate = read_song(path)
         heard = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
     found = sharpened(music_beats(heard), heard).beats
     if not len(found):
-        raise UserError(f"{path}: no beat was found in this sound, so --snap has no goal; name another sound")
+        raise UserError(f"{path}: no beat was found in its audio, so --snap has no goal; name another file")
     return found
 
 
 def audio_of_dance(video: Path, begin: float, frames: int) -> np.ndarray | None:
-    """A video's own sound (frames * 735,) float32 at 22 050 Hz from frame 0 of the dance on, with silence where it has none; None without a
-    sound. begin: time of frame 0 in seconds of the video's clock. Raises UserError as `read_audio`."""
+    """A video's own audio (frames * 735,) float32 at 22 050 Hz from frame 0 of the dance on, with silence where it has none; None without
+    audio. begin: time of frame 0 in seconds of the video's clock. Raises UserError as `read_audio`."""
     import soxr
 
     found = read_audio(video, start=begin, seconds=frames_to_seconds(frames))

@@ -10,7 +10,7 @@ from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.lib.audio.stretching import stretch
 
 RATES = (22050, 24000, 32000, 44100, 48000)
-"""Sample rates that are kept; sounds with other rates are resampled to OTHERWISE."""
+"""Sample rates that are kept; audio with another rate is resampled to OTHERWISE."""
 OTHERWISE = 44100
 
 

@@ -54,7 +54,7 @@ class OwnSong:
 def read_song(path: Path, start: float = 0.0) -> tuple[np.ndarray, int]:
     """(audio (C, S) float32 within -1..1, C 1 or 2, from second `start` on; sample rate of the file in Hz).
 
-    Raises UserError for a file that is unreadable, has no sound, or is shorter than a second or longer than half an hour.
+    Raises UserError for a file that is unreadable, has no audio, or is shorter than a second or longer than half an hour.
     """
     seconds, rate = _length(path)
     if seconds > MOST_SECONDS or seconds * rate > limits.AUDIO_SAMPLES:
@@ -64,15 +64,15 @@ def read_song(path: Path, start: float = 0.0) -> tuple[np.ndarray, int]:
         )
     found = read_audio(path, start)
     if found is None or not found[0].shape[1]:
-        raise UserError(f"{path}: has no sound; leave it out")
+        raise UserError(f"{path}: has no audio; leave it out")
     if found[0].shape[1] < LEAST_SECONDS * found[1]:
         raise UserError(f"{path}: lasts {found[0].shape[1] / found[1]:.3f} s; a song has at least {LEAST_SECONDS:g}")
     return np.multiply(found[0], np.float32(1 / 32768)), found[1]
 
 
 def _length(path: Path) -> tuple[float, int]:
-    """(length in seconds, sample rate in Hz) of a file's sound, counted from its packets without decoding, because headers may be
-    missing or wrong. Counting stops a little beyond MOST_SECONDS. 0 for a file without sound."""
+    """(length in seconds, sample rate in Hz) of a file's audio, counted from its packets without decoding, because headers may be
+    missing or wrong. Counting stops a little beyond MOST_SECONDS. 0 for a file without audio."""
     with open_media(path) as media:
         stream = next(iter(find_audio_streams(media)), None)
         if stream is None:

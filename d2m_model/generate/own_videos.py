@@ -1,6 +1,6 @@
 """Music for the user's own dances: for a video, all videos of a folder, or a pose file.
 
-A model composes the music, or it is taken from the user's own songs.
+A model generates the music, or it is taken from the user's own songs.
 """
 
 import tempfile
@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from d2m_model.generate.arguments import out_of, outputs
-from d2m_model.generate.composing import Composer, Dance
 from d2m_model.generate.detected_beats import write_beats as write_detected
 from d2m_model.generate.finish import loudness_note, normalise, write_wav
+from d2m_model.generate.generators import Dance, MusicGenerator
 from d2m_model.generate.given_files import VIDEOS, videos_of
 from d2m_model.generate.mux import mux
 from d2m_model.generate.original_audio import mixed
@@ -63,7 +63,7 @@ def pose_of(path: Path, fps: float | None, video: Path | None, dancer: int = 0) 
 
 
 class Found(NamedTuple):
-    """A dance as input of composers, and how it was read."""
+    """A dance as input of generators, and how it was read."""
 
     dance: Dance
     begin: float
@@ -73,11 +73,11 @@ class Found(NamedTuple):
 
 
 def find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
-    """The dance with everything that composers of these `streams` read. Visual features and pose are only computed if needed. A pose
+    """The dance with everything that generators of these `streams` read. Visual features and pose are only computed if needed. A pose
     is also needed to predict beats, if none are given.
 
     Raises UserError as `read_dance`, `read_beats`, `asked_beats` and `Posed.of_dancer`, and for a dance or beats beyond the limits of
-    `Beats`. A rhythm model that is needed but not trained, and a sound to snap to that has no beats, are errors before the search for
+    `Beats`. A rhythm model that is needed but not trained, and audio to snap to that has no beats, are errors before the search for
     the dancer, which takes longest.
     """
     try:
@@ -158,19 +158,19 @@ def told(name: str, found: Found) -> str:
 
 
 def generate_dance(
-    video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
+    video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, MusicGenerator], layout: Layout, params: Params, *, beats: bool,
     given: Given = NOTHING, again: Again | None = None, mix: float = 0.0, beats_out: Sequence[Path] = (),
 ) -> None:  # fmt: skip
-    """Compose music for a video, a pose or beats. Each take has one output per level: a video with the same picture, or a .wav. The
+    """Generate music for a video, a pose or beats. Each take has one output per level: a video with the same picture, or a .wav. The
     first take has the seed of `params`, each further take the next one. beats: also write a .json for each output. again: an earlier
-    take, of which only parts are generated again. mix: gain of the video's original sound under the music; 0 leaves it out. beats_out:
+    take, of which only parts are generated again. mix: gain of the video's original audio under the music; 0 leaves it out. beats_out:
     files to which the beats that the music is made for are exported.
 
     Raises UserError for a missing file, one that is no video, and an output that has another suffix or can't be written. Also as
-    `Composer.check` and `Again.regions`, before the slow search for the dancer.
+    `MusicGenerator.check` and `Again.regions`, before the slow search for the dancer.
     """
-    for composer in models.values():
-        composer.check(params)
+    for generator in models.values():
+        generator.check(params)
     if again:
         again.regions()
     _make_music(
@@ -179,11 +179,11 @@ def generate_dance(
 
 
 def _make_music(
-    video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
+    video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, MusicGenerator], layout: Layout, params: Params, *, beats: bool,
     given: Given, again: Again | None, mix: float, beats_out: Sequence[Path] = (),
 ) -> None:  # fmt: skip
     """`generate_dance` with checked models."""
-    streams = {composer.stream for composer in models.values()}
+    streams = {generator.stream for generator in models.values()}
     if video is None and streams != {"beats"}:
         say(
             "generate",
@@ -205,9 +205,9 @@ def _make_music(
         chosen = replace(params, seed=params.seed + number)
         for level, out in paths.items():
             made = (
-                again.made(models[level], found.dance, chosen)  # type: ignore[arg-type]  # a PriorComposer: --from works with the prior only
+                again.made(models[level], found.dance, chosen)  # type: ignore[arg-type]  # a PriorGenerator: --from works with the prior only
                 if again
-                else models[level].compose(found.dance, chosen).audio
+                else models[level].generate(found.dance, chosen).audio
             )
             audio, note = mixed(made, SAMPLE_RATE, video, found.begin, mix, chosen) if mix and video else (made, "")
             note += ("" if again else loudness_note(audio, chosen.loudness)) + _written(
@@ -260,7 +260,7 @@ def _export(beats: Beats | None, paths: Sequence[Path]) -> None:
 
 
 def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin: float) -> str:
-    """Write a .wav, or the video with this sound; returns a remark for the user."""
+    """Write a .wav, or the video with this audio; returns a remark for the user."""
     if out.suffix.lower() == ".wav":
         write_wav(out, audio, rate)
         return ""
@@ -269,7 +269,7 @@ def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin:
 
 
 def generate_folder(
-    videos: Path, folder: Path, level: str, models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
+    videos: Path, folder: Path, level: str, models: dict[str, MusicGenerator], layout: Layout, params: Params, *, beats: bool,
     mix: float = 0.0,
 ) -> None:  # fmt: skip
     """`generate_dance` for every video of a folder, sorted by name, into files of the same names in another folder.
@@ -286,9 +286,9 @@ def generate_folder(
     if folder.is_file() or (folder.exists() and folder.samefile(videos)):
         raise UserError(f"{folder}: --out must be another folder when --video is one")
     check_writable(folder / found[0].name)
-    for composer in models.values():
-        composer.check(params)
-    if any(composer.stream == "beats" for composer in models.values()):
+    for generator in models.values():
+        generator.check(params)
+    if any(generator.stream == "beats" for generator in models.values()):
         trained_rhythm(layout)
     failed = []
     for video in found:

@@ -47,7 +47,7 @@ class Params:
     temperature: float = 1.0
     """Softmax temperature of the prior at level high; below 1 likely codes become likelier. Level low is always sampled as trained."""
     style: str = ""
-    """Style of the prior's music: empty for one that suits the dance, a genre of the corpus, or a sound file to sound like."""
+    """Style of the prior's music: empty for one that suits the dance, a genre of the corpus, or an audio file to sound like."""
     pose_weights: str = AUTO
     """Weights that find the dancer in the user's own video, for the prior and for own music (D2M-GAN needs poses from the weights of
     its training). 'auto': those of section `pose` or, if these are the demo's, OpenPifPaf's published ones, if they can be
@@ -56,11 +56,11 @@ class Params:
     """If poses of any estimator will do, the dancer is searched for in one frame of this many, at 30 fps; between these frames joints move
     in straight lines. 1 takes three times as long as 3."""
     threads: int = 1
-    """CPU threads; sounds are equal to the byte for an equal number of threads. One window is little work: on a busy machine a
+    """CPU threads; the music is equal to the byte for an equal number of threads. One window is little work: on a busy machine a
     second thread costs more than it gains."""
 
     workers: int = 1
-    """Processes that generate music for the clips of a corpus; sounds do not depend on their number."""
+    """Processes that generate music for the clips of a corpus; the music does not depend on their number."""
 
     def __post_init__(self):
         require(self.split in ("train", "val", "test"), f"split must be train, val or test, found '{self.split}'")

@@ -78,7 +78,7 @@ def splice(take: np.ndarray, new: np.ndarray, region: Region, fade: float) -> np
 
 
 def spectral_jumps(audio: np.ndarray) -> np.ndarray:
-    """(n,): change of the log spectrum of `sound` (S,) over 23 ms in dB, root mean square over frequency. Entry k is for sample
+    """(n,): change of the log spectrum of `audio` (S,) over 23 ms in dB, root mean square over frequency. Entry k is for sample
     (k + 4) * 128. S must be at least 1 024."""
     frames = np.lib.stride_tricks.sliding_window_view(audio, FRAME)[::STEP] * np.hanning(FRAME)
     spectra = 20 * np.log10(np.abs(np.fft.rfft(frames)) + FLOOR)

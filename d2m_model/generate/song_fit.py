@@ -93,7 +93,7 @@ def counted(beats: np.ndarray) -> np.ndarray:
 def _places(
     song: OwnSong, beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None
 ) -> Iterator[_Place]:
-    """All places in a song with a mean speed within LIMIT and sound for the whole dance."""
+    """All places in a song with a mean speed within LIMIT and music for the whole dance."""
     heard = song.beats
     if len(heard.beats) < LEAST_BEATS:
         return

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from d2m_model.generate.composing import Composer, Dance
 from d2m_model.generate.detected_beats import write_beats
 from d2m_model.generate.finish import write_wav
+from d2m_model.generate.generators import Dance, MusicGenerator
 from d2m_model.generate.params import Params
 from d2m_model.generate.rows import GeneratedRow
 from d2m_model.rhythm.beats_file import read_beats
@@ -23,7 +23,7 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path = Path()) -> Dance:
-    """A clip of the shards as input of a composer that reads `stream`. rhythm: folder of <clip_id>.json, for composers that read
+    """A clip of the shards as input of a generator that reads `stream`. rhythm: folder of <clip_id>.json, for generators that read
     beats."""
     known: dict[str, Any] = {"frames": entry.frames, "size": (entry.width, entry.height), "genre": entry.genre}
     if stream == "beats":
@@ -33,7 +33,7 @@ def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path = Pat
 
 def generate_split(
     shards: ShardSet,
-    load: Callable[[], Composer],
+    load: Callable[[], MusicGenerator],
     folder: Path,
     params: Params,
     label: str,
@@ -41,11 +41,11 @@ def generate_split(
     rhythm: Path,
     beats: bool = False,
 ) -> list[GeneratedRow]:
-    """Write <clip_id>.wav for every clip of `shards`, <clip_id>.codes.npy if the composer samples codes, a .json of detected beats
+    """Write <clip_id>.wav for every clip of `shards`, <clip_id>.codes.npy if the generator samples codes, a .json of detected beats
     with `beats`, and rows.csv last. Files of earlier runs are removed.
 
     load: loads the model, once in each of `params.workers` processes. rhythm: folder of the clips' beats, <clip_id>.json, predicted
-    by the stage `rhythm`. Raises UserError as `load` and `Composer.check`, before anything in `folder` changes.
+    by the stage `rhythm`. Raises UserError as `load` and `MusicGenerator.check`, before anything in `folder` changes.
     """
     _loaded(load).check(params)
     prepare_folder(folder, "rows.csv")
@@ -64,14 +64,14 @@ def generate_split(
 
 
 @lru_cache(maxsize=1)
-def _loaded(load: Callable[[], Composer]) -> Composer:
+def _loaded(load: Callable[[], MusicGenerator]) -> MusicGenerator:
     """The model, loaded once per process."""
     return load()
 
 
 def _generate_clip(
     shards: ShardSet,
-    load: Callable[[], Composer],
+    load: Callable[[], MusicGenerator],
     folder: Path,
     params: Params,
     label: str,
@@ -82,7 +82,7 @@ def _generate_clip(
     """Write the files of one clip; returns its row and the names of the files."""
     model = _loaded(load)
     made, seconds = (
-        model.compose(dance_of(shards, entry, model.stream, rhythm), params),
+        model.generate(dance_of(shards, entry, model.stream, rhythm), params),
         frames_to_seconds(entry.frames),
     )
     wav, codes, detected = (f"{entry.clip_id}{suffix}" for suffix in (".wav", ".codes.npy", ".json"))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generate.composing import Dance, PriorComposer
 from d2m_model.generate.finish import normalise
+from d2m_model.generate.generators import Dance, PriorGenerator
 from d2m_model.generate.params import Params
 from d2m_model.generate.regions import Region, splice
 from d2m_model.generate.regions import made_again as regions_made_again
@@ -33,9 +33,9 @@ class Again:
     redo: str | None = None
     keep: str | None = None
 
-    def made(self, composer: PriorComposer, dance: Dance, params: Params) -> np.ndarray:
+    def made(self, generator: PriorGenerator, dance: Dance, params: Params) -> np.ndarray:
         """`made_again` of the file. Raises UserError as that and `regions`."""
-        return made_again(composer, dance, params, self.audio, self.regions())
+        return made_again(generator, dance, params, self.audio, self.regions())
 
     def regions(self) -> list[Region]:
         """The regions to generate again. Raises UserError as `read_take` and `regions.made_again`."""
@@ -63,7 +63,7 @@ def read_take(path: Path) -> np.ndarray:
 
 
 def made_again(
-    composer: PriorComposer, dance: Dance, params: Params, audio: np.ndarray, regions: Sequence[Region]
+    generator: PriorGenerator, dance: Dance, params: Params, audio: np.ndarray, regions: Sequence[Region]
 ) -> np.ndarray:
     """A take (S,) with these regions generated again: each continues the music before it, follows the dance's beats, and has the
     loudness of the music before. Outside of the regions no sample changes. Raises UserError for a take of another length."""
@@ -75,12 +75,12 @@ def made_again(
     gain = peak_gain(audio)  # as in the training of the codec
     for region in regions:
         first = round(region[0] * SAMPLE_RATE)
-        kept = {level: composer.player.encode(audio[:first] * gain, level) for level in {"high", composer.level}}
+        kept = {level: generator.player.encode(audio[:first] * gain, level) for level in {"high", generator.level}}
         kept = {level: codes[: first // HOPS[2] * HOPS[2] // HOPS[LEVELS[level]]] for level, codes in kept.items()}
         short = dataclasses.replace(
             dance, frames=min(dance.frames, -(-round(region[1] * SAMPLE_RATE) // SAMPLES_PER_FRAME))
         )
-        raw, _ = composer.raw(short, params, kept)
+        raw, _ = generator.raw(short, params, kept)
         new = np.zeros_like(audio)
         new[: len(raw)] = raw * _gain(raw, audio, first, params)
         audio = splice(audio, new, region, FADE)

@@ -38,9 +38,9 @@ def cover(frames: int, window: int, hop: int) -> list[int]:
 
 
 def join(pieces: list[np.ndarray], starts: list[int], fade: int) -> np.ndarray:
-    """Join overlapping pieces into one sound.
+    """Join overlapping pieces of audio.
 
-    pieces: sounds (N_k,); starts: their first samples, increasing from 0; fade: length of each cross-fade in samples, shorter if an
+    pieces: audio (N_k,); starts: their first samples, increasing from 0; fade: length of each cross-fade in samples, shorter if an
     overlap is shorter. Returns (last start + last length,) float32.
     """
     ends = [start + len(piece) for start, piece in zip(starts, pieces, strict=True)]

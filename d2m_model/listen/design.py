@@ -23,7 +23,7 @@ class Stimulus:
     """One media file of the study."""
 
     task: str
-    """'coherence' (video with sound), 'quality' (sound only) or 'headphones'."""
+    """'coherence' (video with audio), 'quality' (audio only) or 'headphones'."""
     kind: str
     """One of KINDS; only items count in the results."""
     system: str = ""

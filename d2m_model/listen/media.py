@@ -1,6 +1,6 @@
-"""Writes the study's media files. No name, tag, length or size reveals which system made the sound.
+"""Writes the study's media files. No name, tag, length or size reveals which system made the music.
 
-Files for coherence are MP4 (the clip's picture with AAC sound); those for quality and headphones are 16-bit WAV. All files of a
+Files for coherence are MP4 (the clip's picture with AAC audio); those for quality and headphones are 16-bit WAV. All files of a
 clip have the same length and size: MP4s are padded with a `free` box, which players skip. Names are keyed hashes.
 """
 

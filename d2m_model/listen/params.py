@@ -26,7 +26,7 @@ class Params:
     seconds: float = 10.0
     """Longest excerpt; each starts at the clip's beginning."""
     loudness: float = -23.0
-    """Loudness of all sounds in LUFS; lower for all if one of them would clip."""
+    """Loudness of all music in LUFS; lower for all if one excerpt would clip."""
     practice: int = 2
     """Practice items at the start of each task, 0 to 2, from both ends of the scale; they do not count."""
     checks: int = 2

@@ -23,7 +23,7 @@ CONSENT = Path(__file__).with_name("consent.txt")
 def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]:
     """Begin or continue the study; returns its database and {stimulus: file name}. Missing files are written.
 
-    Raises UserError where an earlier stage has not run, or where the study was begun with other parameters or sounds.
+    Raises UserError where an earlier stage has not run, or where the study was begun with other parameters or other audio.
     """
     shards = ShardSet(layout.stage("shards"), params.split)
     systems = study_audio.systems_of(layout, params.systems)
@@ -49,17 +49,17 @@ def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]
 def make_files(
     layout: Layout, params: Params, shards: ShardSet, systems: list[str], clips: list[str], stimuli: list[Stimulus], secret: str
 ) -> None:  # fmt: skip
-    """Write the missing files of all stimuli, with all sounds at one loudness."""
+    """Write the missing files of all stimuli, with all music at one loudness."""
     frames = {c.clip_id: excerpt_frames(c.frames, params.seconds) for c in shards.clips}
     excerpts = {}
-    for system in progress(systems, "listen: sounds", unit="system"):
+    for system in progress(systems, "listen: audio", unit="system"):
         found = study_audio.system_audio(layout, shards, system, clips, params.seed)
         excerpts |= {(system, clip): audio[: frames_to_samples(frames[clip])] for clip, audio in found.items()}
     gains, level = study_audio.loudness_gains(excerpts, params.loudness)
     if level < params.loudness - 0.05:
         say(
             "listen",
-            f"all sounds are at {level:.1f} LUFS: at {params.loudness:g} the loudest moments of one would clip",
+            f"all music is at {level:.1f} LUFS: at {params.loudness:g} the loudest moments of one excerpt would clip",
         )
     music = lambda system, clip: excerpts[system, clip] * np.float32(gains[system, clip])
     folder = layout.stage("listen") / "media"

@@ -1,4 +1,4 @@
-"""The sounds of a study: the music of each system for each dance, at one loudness, and the tones of the checks.
+"""The audio of a study: the music of each system for each dance, at one loudness, and the tones of the checks.
 
 All are float32 at 22 050 Hz: music mono (S,), the headphone test stereo (S, 2).
 """
@@ -21,7 +21,7 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 K = TypeVar("K")
 TRUTH, MISMATCHED, TRAINING_SONG = CONTROLS[:3]
 HEADROOM = 0.9  # highest sample before AAC encoding, which may raise peaks slightly
-SILENT = -70.0  # LUFS: the gate of ITU-R BS.1770; sounds below are silence
+SILENT = -70.0  # LUFS: the gate of ITU-R BS.1770; audio below is silence
 
 
 def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -43,7 +43,7 @@ def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str
 
 
 def study_key(layout: Layout, split: str, systems: list[str], clips: list[str]) -> str:
-    """Hash of the files that the study's sounds come from, because votes on other sounds could not be combined."""
+    """Hash of the files that the study's audio comes from, because votes on other audio could not be combined."""
     shards, known = layout.stage("shards"), named_systems(layout)
     files = sorted(shards.glob(f"{split}-*.h5"))
     for system in systems:
@@ -87,8 +87,8 @@ def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> di
 
 
 def loudness_gains(audio: Mapping[K, np.ndarray], target: float) -> tuple[dict[K, float], float]:
-    """({name: gain}, loudness): gains that bring all sounds to one loudness (ITU-R BS.1770): `target` LUFS or, if one of them would
-    clip, the highest loudness at which none does. Silent and too short sounds keep a gain of 1."""
+    """({name: gain}, loudness): gains that bring all audio to one loudness (ITU-R BS.1770): `target` LUFS or, if one of them would
+    clip, the highest loudness at which none does. Silent and too short audio keeps a gain of 1."""
     import pyloudnorm
 
     meter = pyloudnorm.Meter(SAMPLE_RATE)

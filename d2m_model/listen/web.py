@@ -22,7 +22,7 @@ EARLY = 0.5  # seconds before a file's end from which votes are accepted, becaus
 PARTS = {
     "headphones": "Headphones",
     "coherence": "Dance and music",
-    "quality": "Sound quality",
+    "quality": "Audio quality",
 }
 QUESTIONS = {
     "headphones": "Which of the three tones was the quietest?",

@@ -1,4 +1,4 @@
-"""One sound and its features for the protocols; each feature is computed once."""
+"""The audio features that the protocols read; each feature is computed once."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,18 +13,18 @@ HOP = 512
 """Samples between frames of the onset envelope: librosa's default."""
 SEGMENT_SECONDS = 2.0
 TRACKED_SECONDS = 6.0
-"""Shortest sound whose beats are tracked."""
+"""Shortest audio whose beats are tracked."""
 
 
 @dataclass(frozen=True, eq=False)
 class AudioFeatures:
-    """A sound: mono float32 (S,) at 22 050 Hz, S at least 1, finite."""
+    """The features of mono audio: float32 (S,) at 22 050 Hz, S at least 1, finite."""
 
     audio: np.ndarray
 
     @property
     def seconds(self) -> float:
-        """Length of the sound."""
+        """Length of the audio."""
         return len(self.audio) / SAMPLE_RATE
 
     @cached_property
@@ -48,7 +48,7 @@ class AudioFeatures:
 
     @cached_property
     def pieces(self) -> list["AudioFeatures"]:
-        """Consecutive pieces of 5 s, for P3; the rest is dropped, and a shorter sound is one piece."""
+        """Consecutive pieces of 5 s, for P3; the rest is dropped, and shorter audio is one piece."""
         return self._whole_parts(PIECE_SECONDS)
 
     @cached_property
@@ -78,7 +78,7 @@ class AudioFeatures:
 
     @cached_property
     def tracked_beats(self) -> np.ndarray | None:
-        """Beat times (n,) in seconds (librosa.beat.beat_track); None for sounds under 6 s."""
+        """Beat times (n,) in seconds (librosa.beat.beat_track); None for audio under 6 s."""
         librosa = load_librosa()
 
         if self.seconds < TRACKED_SECONDS:
@@ -90,5 +90,5 @@ class AudioFeatures:
         )
 
     def cut(self, samples: int) -> "AudioFeatures":
-        """The first `samples` of the sound; the sound itself if it is not longer."""
+        """The features of the first `samples`; these features if there are no more."""
         return self if len(self.audio) <= samples else AudioFeatures(self.audio[:samples])

@@ -6,7 +6,7 @@ from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 BLOCK_SECONDS = 0.4
-"""Block length of BS.1770; a shorter sound has no loudness."""
+"""Block length of BS.1770; shorter audio has no loudness."""
 
 
 def loudness(audio: np.ndarray) -> float:
@@ -20,7 +20,7 @@ def loudness(audio: np.ndarray) -> float:
 
 
 def log_mel_distance(generated: np.ndarray, reference: np.ndarray) -> float:
-    """Mean absolute difference in dB between the mel power spectrograms (128 bands, hop 512) of two sounds (S,) of equal length.
+    """Mean absolute difference in dB between the mel power spectrograms (128 bands, hop 512) of two waveforms (S,) of equal length.
     Both are floored at 80 dB below the reference's maximum. 0 means equal."""
     librosa = load_librosa()
 

@@ -30,15 +30,15 @@ PICKERS: dict[str, dict[str, Any]] = {
 PICKERS["P3"] = PICKERS["P2"]
 BIN_SECONDS = {"P1": 1.0, "P2": 1.0, "P3": 0.2}
 PIECE_SECONDS = 5.0
-"""Length of P3's pieces. A longer sound is scored in whole pieces, a shorter one as it is."""
+"""Length of P3's pieces. Longer audio is scored in whole pieces, shorter audio as it is."""
 
 
 def onset_bins(envelope: np.ndarray, samples: int, protocol: str) -> np.ndarray:
     """Which bins hold an onset.
 
-    envelope : onset strength (F,) at hop 512 of a sound of `samples` at 22 050 Hz. protocol : 'P1', 'P2' or 'P3'.
+    envelope : onset strength (F,) at hop 512 of audio of `samples` at 22 050 Hz. protocol : 'P1', 'P2' or 'P3'.
     Returns bool (ceil(samples / 22050 / bin width),). A flat envelope, such as that of silence, has no onsets. An onset exactly at
-    the end of the sound, where the last centred frame may place it, belongs to no bin.
+    the end of the audio, where the last centred frame may place it, belongs to no bin.
     """
     librosa = load_librosa()
 
@@ -55,7 +55,7 @@ class BinCounts:
     """Counts of one clip or piece, from which both pooled (micro) and mean (macro) scores are computed."""
 
     generated: int
-    """Bins with an onset in the generated sound."""
+    """Bins with an onset in the generated audio."""
     reference: int
     """Bins with an onset in the reference."""
     both: int
@@ -63,7 +63,7 @@ class BinCounts:
 
 
 def count_bins(generated: np.ndarray, reference: np.ndarray) -> BinCounts:
-    """Counts over bins (n,) of two sounds of equal length."""
+    """Counts over bins (n,) of two waveforms of equal length."""
     assert generated.shape == reference.shape, (generated.shape, reference.shape)
     return BinCounts(
         generated=int(generated.sum()), reference=int(reference.sum()), both=int((generated & reference).sum())

@@ -19,7 +19,7 @@ def code_rate(level: str) -> float:
 
 
 def hum_share(audio: np.ndarray, rate: float) -> float:
-    """Share of a sound's power at multiples of `rate` Hz, within 0..1; nan for silence and for sounds under 0.4 s.
+    """Share of the audio's power at multiples of `rate` Hz, within 0..1; nan for silence and for audio under 0.4 s.
 
     P(f) is the power spectrum (Welch's method, Hann windows of 8192 samples). The share is the sum of P(f) over all f within 5.4 Hz
     of k * rate, k = 1, 2, ..., up to half the sample rate, divided by the sum of P(f) over all f above 5.4 Hz.
@@ -36,7 +36,7 @@ def hum_share(audio: np.ndarray, rate: float) -> float:
 def hum_scores(
     audio: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], rate: float, weights: Mapping[str, np.ndarray]
 ) -> dict:
-    """{'hum_ratio': mean `hum_share` of a system's sounds, divided by that of the reconstructions of the same clips}, with bounds.
+    """{'hum_ratio': mean `hum_share` of a system's audio, divided by that of the reconstructions of the same clips}, with bounds.
 
     again : clip -> its own music, encoded and decoded at the system's level. weights : from `resamples` over the sorted clips.
     """

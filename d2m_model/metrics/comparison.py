@@ -1,7 +1,7 @@
 """Compares systems: paired differences, the spread over seeds, and ranks with ties.
 
 Systems are compared clip by clip. A difference has a bootstrap interval, for which both systems' clips are drawn together (Koehn,
-2004, "Statistical significance tests for machine translation evaluation"), and p of the test that swaps the two systems' sounds
+2004, "Statistical significance tests for machine translation evaluation"), and p of the test that swaps the two systems' music
 of a clip at random (Fisher's randomisation test; Noreen, 1989). Distances between sets of embeddings are not sums over clips;
 their differences have the interval and p of the paired delete-one jackknife (Efron and Tibshirani, 1993).
 
@@ -170,7 +170,7 @@ def _drawn(clips: int, songs: tuple[str, ...] | None, draws: int, seed: int) -> 
 
 @lru_cache(maxsize=32)
 def _swaps(clips: int, draws: int, seed: int) -> np.ndarray:
-    """(swaps, clips): 1 where the sounds of a clip are swapped. All ways, if there are at most `draws`; the first swaps nothing."""
+    """(swaps, clips): 1 where the music of a clip is swapped. All ways, if there are at most `draws`; the first swaps nothing."""
     if 2**clips <= draws:
         return (np.arange(2**clips)[:, None] >> np.arange(clips) & 1).astype(float)
     drawn = np.random.default_rng(seed).integers(0, 2, (draws, clips))

@@ -56,7 +56,7 @@ def pair_table(pairs: Sequence[Mapping], ranks: Mapping[str, Mapping]) -> pd.Dat
 
 PAIR_NOTE = (
     "The first system minus the second on the same clips; in brackets the paired bootstrap's 95 % interval over clips. p, two-sided, is "
-    "of the test that swaps the two systems' sounds of a clip at random. Every pair by every measure is in comparisons.csv."
+    "of the test that swaps the two systems' music of a clip at random. Every pair by every measure is in comparisons.csv."
 )
 
 

@@ -1,4 +1,4 @@
-"""Controls: sounds that ignore the dance, or that know its beats. A beat score has a meaning only in comparison with them.
+"""Controls: audio that ignores the dance, or that knows its beats. A beat score has a meaning only in comparison with them.
 
 All are mono float32 at 22 050 Hz, with a given length.
 """
@@ -66,7 +66,7 @@ def white_noise(samples: int, seed: int) -> np.ndarray:
 
 
 def fit_length(audio: np.ndarray, samples: int, offset: int = 0) -> np.ndarray:
-    """`samples` of a sound from `offset` on; a sound that is too short is repeated."""
+    """`samples` of the audio from `offset` on; audio that is too short is repeated."""
     return np.resize(np.roll(audio, -offset), samples).astype(np.float32)
 
 

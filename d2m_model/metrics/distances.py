@@ -1,4 +1,4 @@
-"""Distances between the embeddings of sounds and of reference music: FAD, its extrapolation, and KAD.
+"""Distances between the embeddings of generated and of reference music: FAD, its extrapolation, and KAD.
 
 Points are float (N, D), one row per patch; `owners` (N,) gives the clip or song of each row. Intervals come from the delete-one
 jackknife, not from the bootstrap: a resample with replacement has fewer distinct points, which increases both distances.

@@ -1,6 +1,6 @@
 """Scores from an audio embedding: genre by retrieval, novelty, and the distances to training music.
 
-The embedding is VGGish (published weights, real music) or the demo's own network (rendered songs only). Sounds are cut into
+The embedding is VGGish (published weights, real music) or the demo's own network (rendered songs only). Audio is cut into
 segments of 2 s with two patches of 0.96 s each. Each patch has an embedding; that of a segment is the mean over its patches.
 """
 
@@ -53,7 +53,7 @@ class Embedder:
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """The embeddings of one sound."""
+    """The embeddings of one clip's audio."""
 
     patches: np.ndarray
     """(N, D)."""
@@ -72,19 +72,19 @@ def embed(audio: np.ndarray, embedder: Embedder) -> Embedded | None:
 
 
 def embed_all(audio: Mapping[str, np.ndarray], embedder: Embedder) -> dict[str, Embedded | None]:
-    """{name: `embed` of the sound}, in the order of `audio`."""
+    """{name: `embed` of its audio}, in the order of `audio`."""
     return {name: embed(audio[name], embedder) for name in audio}
 
 
 @dataclass(frozen=True, eq=False)
 class Database:
-    """Embedded training music: the sounds that are searched, and the reference of FAD."""
+    """Embedded training music: the clips that are searched, and the reference of FAD."""
 
     audio: Sequence[Embedded]
     genres: Sequence[str]
-    """Genre of each sound; '' if unknown."""
+    """Genre of each clip; '' if unknown."""
     segments: np.ndarray = field(init=False)
-    """(M, D): the segments of all sounds."""
+    """(M, D): the segments of all clips."""
     music: EmbeddedMusic = field(init=False)
     """Their patches."""
     labels: np.ndarray = field(init=False)
@@ -125,7 +125,7 @@ def genre_facts(database: Database, genres: Mapping[str, str], own: Mapping[str,
 
 
 def patches_of(points: Iterable[Embedded | None]) -> EmbeddedMusic | None:
-    """The patches of all sounds together; None for fewer than two."""
+    """The patches of all clips together; None for fewer than two."""
     found = [p.patches for p in points if p]
     music = EmbeddedMusic(np.concatenate(found)) if found else None
     return music if music and len(music.points) > 1 else None
@@ -138,7 +138,7 @@ def embedding_scores(
 ) -> tuple[dict, dict[str, dict]]:  # fmt: skip
     """Genre accuracy, novelty, FAD and KAD of one system.
 
-    points : clip -> its embeddings, None where the sound is too short. genres : clip -> genre of its dance; None for no genre
+    points : clip -> its embeddings, None where the audio is too short. genres : clip -> genre of its dance; None for no genre
     accuracy. scale : mean distance from the ground truth's segments to the nearest training segment. weights : from `resamples`
     over the clips. songs : song of each clip; None if unknown. coded : coded training music. own : the dances' own music.
     Returns ({'genre', 'novelty', 'fad', 'kad'}, {clip: its row}). A row also has the distances without its clip and without its
@@ -167,7 +167,7 @@ def embedding_scores(
         scores["genre"] = with_intervals(lambda w: {"accuracy": 100 * ratio(w, 0)}, len(count), weights)
         scores["genre"]["segments"] = int(np.nansum(columns[2]))
     if not known:
-        return scores | {"fad": {"declined": "every sound is too short"}}, rows
+        return scores | {"fad": {"declined": "every clip is too short"}}, rows
     clips = [c for c, patches in known.items() for _ in patches]
     of = [songs[c] for c in clips] if songs else None
     distances = distance_scores(

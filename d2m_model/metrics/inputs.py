@@ -1,4 +1,4 @@
-"""Reads sound files and beats for the metrics: audio is mono float32 at 22 050 Hz, times are in seconds."""
+"""Reads audio files and beats for the metrics: audio is mono float32 at 22 050 Hz, times are in seconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 TOLERANCE = 0.1
-"""Share of the reference's length by which a generated sound may be shorter without being padded."""
+"""Share of the reference's length by which generated audio may be shorter without being padded."""
 
 
 def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
@@ -30,25 +30,25 @@ def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
 
 
 def read_audio(path: Path) -> np.ndarray:
-    """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite; channels are mixed by `mono.to_mono`. Raises as
+    """An audio file as mono float32 (S,) at 22 050 Hz, S at least 1, finite; channels are mixed by `mono.to_mono`. Raises as
     `read_with_format`."""
     return read_with_format(path)[0]
 
 
 def read_with_format(path: Path) -> tuple[np.ndarray, Samples]:
-    """(audio as in `read_audio`, the samples of the file). Raises UserError as `audio_file.read_samples`, and for a sound that is too
+    """(audio as in `read_audio`, the samples of the file). Raises UserError as `audio_file.read_samples`, and for audio that is too
     short for one sample."""
     found = read_samples(path, mono=True)
     audio = prepared(found.audio, found.rate)
     if not len(audio):
         raise UserError(
-            f"{path}: holds no sound ({len(found.audio)} samples at {found.rate} Hz); write it again or leave it out"
+            f"{path}: holds no audio ({len(found.audio)} samples at {found.rate} Hz); write it again or leave it out"
         )
     return audio, found
 
 
 def audio_files(folder: Path) -> dict[str, Path]:
-    """{stem: file} of the sound files of a folder, without hidden ones. UserError if there are none, if two have one stem, or if one is
+    """{stem: file} of the audio files of a folder, without hidden ones. UserError if there are none, if two have one stem, or if one is
     no regular file, such as a pipe."""
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -56,7 +56,7 @@ def audio_files(folder: Path) -> dict[str, Path]:
         p for p in Path(folder).iterdir() if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith(".")
     )
     if not files:
-        raise UserError(f"{folder}: no sound files ({', '.join(AUDIO_SUFFIXES)}) in it")
+        raise UserError(f"{folder}: no audio files ({', '.join(AUDIO_SUFFIXES)}) in it")
     result = {}
     for path in files:
         stem = to_nfc(path.stem)
@@ -67,27 +67,27 @@ def audio_files(folder: Path) -> dict[str, Path]:
 
 
 def as_long(audio: np.ndarray, samples: int) -> np.ndarray:
-    """A generated sound (S,), ready to be compared with a reference of `samples`. A longer sound is cut. A sound that lacks more than
-    `TOLERANCE` of the reference is padded with silence; otherwise one good second would win. A slightly shorter sound stays as it
+    """Generated audio (S,), ready to be compared with a reference of `samples`. Longer audio is cut. Audio that lacks more than
+    `TOLERANCE` of the reference is padded with silence; otherwise one good second would win. Slightly shorter audio stays as it
     is, and the reference is cut later."""
     short = len(audio) < (1 - TOLERANCE) * samples
     return np.pad(audio, (0, samples - len(audio))) if short else audio[:samples]
 
 
 def uneven(generated: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> list[str]:
-    """Remarks on what `as_long` does: a line for each sound that differs by more than `TOLERANCE` from its reference, and one line
+    """Remarks on what `as_long` does: a line for each clip that differs by more than `TOLERANCE` from its reference, and one line
     for all others that differ."""
     lines, little = [], {}
     for name, audio in generated.items():
         own, wanted = len(audio) / SAMPLE_RATE, len(reference[name]) / SAMPLE_RATE
         if abs(own - wanted) > TOLERANCE * wanted:
             done = f"the missing {wanted - own:.2f} s count as silence" if own < wanted else "what is over is cut"
-            lines.append(f"{name}: the generated sound has {own:.2f} s, its reference {wanted:.2f} s: {done}")
+            lines.append(f"{name}: the generated audio has {own:.2f} s, its reference {wanted:.2f} s: {done}")
         elif own != wanted:
             little[name] = abs(own - wanted)
     if little:
         worst = max(little, key=little.__getitem__)
-        text = "differ in length by a tenth or less: the longer sound is cut to the shorter"
+        text = "differ in length by a tenth or less: the longer one is cut to the shorter"
         lines.append(f"{len(little)} of {len(generated)} pairs {text}, by {little[worst]:.2f} s at most ({worst})")
     return lines
 
@@ -95,7 +95,7 @@ def uneven(generated: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarr
 def training_files(folder: Path) -> list[tuple[Path, str]]:
     """(file, genre) for each file in a folder of training music: <genre>/<file>, or <file> without a genre.
 
-    UserError for a missing folder, and for one without sound files.
+    UserError for a missing folder, and for one without audio files.
     """
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -107,7 +107,7 @@ def training_files(folder: Path) -> list[tuple[Path, str]]:
     found = [p for p in found if not p.name.startswith(".")]
     if not found:
         raise UserError(
-            f"{folder}: no sound files ({', '.join(AUDIO_SUFFIXES)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav"
+            f"{folder}: no audio files ({', '.join(AUDIO_SUFFIXES)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav"
         )
     return [(p, "" if p.parent == Path(folder) else to_nfc(p.parent.name)) for p in found]
 

@@ -108,7 +108,7 @@ def protocol_table(systems: Mapping[str, Mapping], protocol: str, digits: int = 
 
 def difference_table(systems: Mapping[str, Mapping], kind: str) -> pd.DataFrame:
     """A table of one kind of P4: own, other, and their difference with its intervals over clips and, if known, over songs; then the
-    difference when the same sounds are assigned to the dances at random (`permuted`), with its 95 % range, and p."""
+    difference when the same music is assigned to the dances at random (`permuted`), with its 95 % range, and p."""
     rows = []
     for name, summary in systems.items():
         scores = p4_kind(summary.get("P4", {}), kind) or {}

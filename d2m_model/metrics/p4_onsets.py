@@ -2,7 +2,7 @@
 
 F-measures of matched times within a window (mir_eval; ±70 ms, and ±50 ms as a stricter one), without trimming, and the alignment
 of music and motion. Dense onsets raise such scores. So the main number is a difference: the score against the clip's own
-reference minus the mean score of the same sound against the references of other songs' clips. Clicks, noise, and music that
+reference minus the mean score of the same music against the references of other songs' clips. Clicks, noise, and music that
 ignores the dance have a difference of 0 up to chance, which `permutation` measures.
 
 Conventions: times are float (n,), in seconds from the clip's start, ascending.
@@ -68,10 +68,10 @@ def pair_scores(
     score: Callable[[np.ndarray, np.ndarray], float] | None = None,
     left_out: Callable[[str, str], bool] = lambda audio, dance: False,
 ) -> np.ndarray:
-    """The score of every sound against every dance: (estimates, references), within 0..1 or nan.
+    """The score of every clip's music against every dance: (estimates, references), within 0..1 or nan.
 
     score : (reference times, estimated times) -> 0..1 or nan; by default the onset F-measure within `window`. Two clips are
-    compared over the length of the shorter one. left_out : (sound, dance) -> whether the pair is left out; its score is nan.
+    compared over the length of the shorter one. left_out : (music, dance) -> whether the pair is left out; its score is nan.
     """
     score = score or (lambda reference, estimate: f_measure(reference, estimate, window))
     result = np.full((len(estimates), len(references)), np.nan)
@@ -86,8 +86,8 @@ def pair_scores(
 
 
 def mean_of_others(scores: np.ndarray, dances: Sequence[str], songs: Mapping[str, str], song: str) -> np.ndarray:
-    """Each sound's mean score over the dances to other songs than `song`: (sounds,); nan where no such score is defined. scores :
-    (sounds, dances)."""
+    """The mean score of each clip's music over the dances to other songs than `song`: (clips,); nan where no such score is defined. scores :
+    (clips, dances)."""
     others = scores[:, [songs[dance] != song for dance in dances]]
     return np.array([row[~np.isnan(row)].mean() if not np.isnan(row).all() else np.nan for row in others])
 
@@ -113,7 +113,7 @@ def own_minus_other(
 def own_and_other(
     scores: np.ndarray, audio: Sequence[str], dances: Sequence[str], songs: Mapping[str, str]
 ) -> dict[str, tuple[float, float]]:
-    """As `own_minus_other`, from scores (sounds, dances) by `pair_scores`."""
+    """As `own_minus_other`, from scores (clips, dances) by `pair_scores`."""
     result = {}
     for i, clip in enumerate(audio):
         other = mean_of_others(scores[i : i + 1], dances, songs, songs[clip])[0]
@@ -125,7 +125,7 @@ def envelope_correlation(generated: np.ndarray, reference: np.ndarray) -> tuple[
     """(peak, lag) of the normalised cross-correlation of two onset envelopes (F,) at hop 512.
 
     peak : largest correlation of the centred envelopes at lags up to ±0.5 s, within -1..1. lag : in seconds, positive where the
-    generated sound is later. Both are nan for a flat envelope.
+    generated audio is later. Both are nan for a flat envelope.
     """
     from scipy.signal import correlate
 

@@ -31,7 +31,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class PairedSystems:
-    """The sounds of one or several systems, paired with their references."""
+    """The audio of one or several systems, paired with its references."""
 
     systems: dict[str, dict[str, np.ndarray]]
     """system -> name -> mono float32 (S,) at 22 050 Hz. All systems have the same names."""
@@ -42,15 +42,15 @@ class PairedSystems:
     genres: dict[str, str] | None
     """name -> genre of its dance; None if the pairs have no genres."""
     remarks: list[str]
-    """How sounds were changed and which were left out, one line each."""
+    """How the audio was changed and which files were left out, one line each."""
 
 
 def read_systems(folders: Mapping[str, Path], reference: Path, table: Path | None = None) -> PairedSystems:
-    """The sounds of systems, paired by a CSV (columns generated, reference, song, genre) or, without one, by equal names.
+    """The audio of systems, paired by a CSV (columns generated, reference, song, genre) or, without one, by equal names.
 
-    folders : system -> folder of its generated sounds. Raises UserError for an empty folder, a generated file without a reference, a
+    folders : system -> folder of its generated audio. Raises UserError for an empty folder, a generated file without a reference, a
     path that leaves its folder, a file that can't be read, is empty or holds NaN, for songs or genres in some rows only, and for a
-    system without a sound that another system has.
+    system without a clip that another system has.
     """
     pairs = _rows(table) if table else []
     columns = {column: _named(column, pairs, table) for column in ("song", "genre")}
@@ -62,7 +62,7 @@ def read_systems(folders: Mapping[str, Path], reference: Path, table: Path | Non
         for more, fewer in ((first, name), (name, first)):
             if lacking := sorted(set(files[more]) - set(files[fewer])):
                 raise UserError(
-                    f"{folders[fewer]}: no sound named {lacking[0]}, which {folders[more]} has ({len(lacking)} such); every system "
+                    f"{folders[fewer]}: no audio named {lacking[0]}, which {folders[more]} has ({len(lacking)} such); every system "
                     f"needs the same clips: make it, or leave it out of all"
                 )
     if not table and (unused := sorted(set(audio_files(reference)) - set(known))):

@@ -1,6 +1,6 @@
-"""The P4 difference that a system would reach by chance: its own sounds, assigned to the dances at random.
+"""The P4 difference that a system would reach by chance: its own audio, assigned to the dances at random.
 
-This is a permutation test (Fisher, 1935). It uses the system's own sounds, so that their density, tempi and lengths have the same
+This is a permutation test (Fisher, 1935). It uses the system's own audio, so that their density, tempi and lengths have the same
 effect in the null distribution. p is never 0 (Phipson and Smyth, 2010).
 """
 
@@ -15,9 +15,9 @@ from d2m_model.metrics.p4_onsets import mean_of_others
 def permuted_differences(
     scores: np.ndarray, audio: Sequence[str], dances: Sequence[str], songs: Mapping[str, str]
 ) -> np.ndarray:
-    """(sounds, sounds): entry [i, j] is the difference of sound i if the dance of clip j were its own; nan if undefined.
+    """(clips, clips): entry [i, j] is the difference of the music of clip i if the dance of clip j were its own; nan if undefined.
 
-    scores : (sounds, dances) from `p4_onsets.pair_scores`; the dances must include those of all sounds.
+    scores : (clips, dances) from `p4_onsets.pair_scores`; the dances must include those of all clips.
     """
     own = scores[:, [dances.index(clip) for clip in audio]]
     other = {song: mean_of_others(scores, dances, songs, song) for song in {songs[clip] for clip in audio}}

@@ -1,4 +1,4 @@
-"""Scores one system with all protocols: {clip: sound} against {clip: reference}, as a summary and one row per clip."""
+"""Scores one system with all protocols: {clip: audio} against {clip: reference}, as a summary and one row per clip."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ PROTOCOLS = ("P1", "P2", "P3", "P4")
 
 @dataclass
 class Reference:
-    """What systems are scored against. The features of each sound are computed once."""
+    """What systems are scored against. The features of each clip are computed once."""
 
     audio: Mapping[str, np.ndarray]
     """clip -> mono float32 (S,) at 22 050 Hz, the clip's own music."""
@@ -53,8 +53,8 @@ def score_system(
 ) -> tuple[dict, list[dict]]:  # fmt: skip
     """Score one system.
 
-    audio : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. If a sound and its reference differ in
-    length, the longer one is cut; but a sound that lacks more than a tenth of its reference is padded with silence
+    audio : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. If the audio and its reference differ in
+    length, the longer one is cut; but audio that lacks more than a tenth of its reference is padded with silence
     (`inputs.as_long`). segments : score P1 and P2 over whole segments of 2 s, like the paper, instead of whole clips.
     Returns (summary, rows): summary[protocol] is a dict of numbers, rows has one dict per clip. P1 to P3 are in percent, P4's
     F-measures within 0..1. With all protocols there is also summary['sound']: loudness and spectrum. Each score has its bootstrap

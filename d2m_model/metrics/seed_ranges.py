@@ -37,7 +37,7 @@ UPSTREAM = ("vqvae", "synthesizer", "rhythm", "prior", "d2m_gan", "generate")
 """Sections of params.yaml that the ranges depend on."""
 
 MEANING = (
-    "The range is from the lowest to the highest training measured: a sound run has up to {share} % of its scores a little outside. "
+    "The range is from the lowest to the highest training measured: a correct run has up to {share} % of its scores a little outside. "
     "It is broken where P4_beats is near 0 or many scores are far off. What each score means: docs/evaluation.md."
 )
 

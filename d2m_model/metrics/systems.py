@@ -98,7 +98,7 @@ class SystemAudio:
         found = audio_files(self.folder)
         for wrong, rule in (
             (set(found) - clips, f"is no clip of the {split} split"),
-            (clips - set(found), "has no sound"),
+            (clips - set(found), "has no audio"),
         ):
             if wrong:
                 raise UserError(f"{self.folder}: {min(wrong)} {rule} ({len(wrong)} such); {self.remedy(split)}")

@@ -35,7 +35,7 @@ class Variant:
     """Preset -> why the variant is identical to `full` in this preset."""
 
 
-SILENT = "its losses on decoded sound have no gradient"
+SILENT = "its losses on decoded audio have no gradient"
 VARIANTS: dict[str, Variant] = {
     "full": Variant(tables=(1, 2, 3, 4, 5, 6), differs="the preset as it is"),
     "no_motion": Variant(tables=(2, 4), differs="no motion encoder: the visual feature alone", change={"motion": False}),

@@ -1,4 +1,4 @@
-"""Scores of a prior on held-out dances during its training: P4's difference, own minus other, the number of onsets, and sounds to listen to."""
+"""Scores of a prior on held-out dances during its training: P4's difference, own minus other, the number of onsets, and audio to listen to."""
 
 import copy
 from collections.abc import Callable

@@ -42,7 +42,7 @@ class Player:
         return self.high.styles
 
     def style(self, spec: str | np.ndarray, beats: Beats, seed: int) -> torch.Tensor:
-        """A style vector (style,). spec: '' for a style that suits the dance, a genre of the corpus, or a sound (S,). UserError for
+        """A style vector (style,). spec: '' for a style that suits the dance, a genre of the corpus, or audio (S,). UserError for
         anything else."""
         if isinstance(spec, str):
             return style_for(self.styles, spec, beats, seed)
@@ -50,7 +50,7 @@ class Player:
         return encode_style(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
 
     def read_style(self, spec: str) -> str | np.ndarray:
-        """What `style` takes, for '', a genre of the corpus or the path of a sound file. UserError for anything else."""
+        """What `style` takes, for '', a genre of the corpus or the path of an audio file. UserError for anything else."""
         if Path(spec).suffix and spec not in self.styles.genres:
             return read_style_audio(Path(spec))
         if spec:
@@ -111,7 +111,7 @@ def read_style_audio(path: Path) -> np.ndarray:
     audio = read_audio(path)
     if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
         raise UserError(
-            f"{path}: a sound for the style must last at least a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s"
+            f"{path}: audio for the style must last at least a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s"
         )
     return audio
 

@@ -65,7 +65,7 @@ def corpus_music(
 
 
 def audio_files_of(folder: Path) -> list[Path]:
-    """The sound files in a folder and its subfolders, without hidden ones. Raises UserError where there are none."""
+    """The audio files in a folder and its subfolders, without hidden ones. Raises UserError where there are none."""
     from d2m_model.metrics.inputs import AUDIO_SUFFIXES
 
     files = (
@@ -78,12 +78,12 @@ def audio_files_of(folder: Path) -> list[Path]:
         else []
     )
     if not files:
-        raise UserError(f"prior.music: {folder}: no sound file there (looked for {', '.join(AUDIO_SUFFIXES)})")
+        raise UserError(f"prior.music: {folder}: no audio file there (looked for {', '.join(AUDIO_SUFFIXES)})")
     return files
 
 
 def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[TrainingMusic]:
-    """The sound files in a folder and its subfolders as training music with tracked beats. The name of a song is its path in the
+    """The audio files in a folder and its subfolders as training music with tracked beats. The name of a song is its path in the
     folder. Raises UserError where there are none or one can't be read."""
     from d2m_model.metrics.inputs import read_audio
     from d2m_model.rhythm.music_beats import music_beats

@@ -1,4 +1,4 @@
-"""The style of the music: one that suits the dance, that of a genre, or that of a sound file."""
+"""The style of the music: one that suits the dance, that of a genre, or that of an audio file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Styles:
         fits = [k for k, known in enumerate(self.genres) if known == genre]
         if not fits:
             known = ", ".join(sorted({g for g in self.genres if g})) or "none"
-            raise UserError(f"style '{genre}': no training song has this genre; known: {known}; or name a sound file")
+            raise UserError(f"style '{genre}': no training song has this genre; known: {known}; or name an audio file")
         return fits
 
     def named(self, genre: str, rng: np.random.Generator) -> torch.Tensor:

@@ -21,7 +21,7 @@ class Scorer(Protocol):
     """Scores a network on held-out clips."""
 
     def measure(self, net: PriorNet) -> Measurement:
-        """The scores, and some sounds."""
+        """The scores, and some audio."""
 
 
 class PriorTask:

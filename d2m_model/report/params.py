@@ -10,7 +10,7 @@ class Params:
     """Section `report` of params.yaml."""
 
     max_clips: int = 24
-    """Scored clips that get a player, the best and worst first; the page embeds their videos and sounds. Other clips have beat time
+    """Scored clips that get a player, the best and worst first; the page embeds their videos and audio. Other clips have beat time
     lines only."""
     max_megabytes: float = 50.0
     """Largest size of the page; a larger one is refused, and max_clips must be lowered."""

@@ -24,7 +24,7 @@ COLOURS = {
 def beat_timeline(
     rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds: float, shown: set[str]
 ) -> markupsafe.Markup:
-    """A time line with one row of onset ticks per sound (the paper's Fig. 5).
+    """A time line with one row of onset ticks per system (the paper's Fig. 5).
 
     rows : name -> onset times in seconds. beats : true beat times, drawn as lines through all rows, or None. shown : rows that are
     visible at first; on the page every row can be shown or hidden.

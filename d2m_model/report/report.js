@@ -1,4 +1,4 @@
-// One picture, several sounds: the chosen sound follows the video's clock.
+// One picture, several systems' music: the chosen music follows the video's clock.
 const cards = [...document.querySelectorAll('.clip')];
 cards.forEach(card => {
   const video = card.querySelector('video'), head = card.querySelector('.playhead');
@@ -26,7 +26,7 @@ cards.forEach(card => {
   });
 });
 
-// The time lines have a row for every sound; those that are ticked stand one under the other.
+// The time lines have a row for every system; those that are ticked stand one under the other.
 const ticks = [...document.querySelectorAll('.rows input')];
 const arrange = () => {
   const names = ticks.filter(t => t.checked).map(t => t.value);

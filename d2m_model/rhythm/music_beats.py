@@ -17,7 +17,7 @@ BAR = 4
 NEAR = 0.07
 """Largest distance in seconds between a beat and its onset."""
 STRONG = 90
-"""Percentile of a sound's onset strengths that counts as strength 1."""
+"""Percentile of the audio's onset strengths that counts as strength 1."""
 Tracker = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Audio (S,) at 22 050 Hz -> beats (n,) and down-beats (m,) in seconds."""
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import soxr
 
-from d2m_model.generate.composing import Dance, PriorComposer
 from d2m_model.generate.finish import loudness_note, loudness_of, normalise, write_wav
+from d2m_model.generate.generators import Dance, PriorGenerator
 from d2m_model.generate.models import load_model, trained
 from d2m_model.generate.mux import mux
 from d2m_model.generate.original_audio import mixed
@@ -106,7 +106,7 @@ def _give_memory_back() -> None:
 def warm_up(layout: Layout) -> dict[str, Any]:
     """Load what the first music needs. Returns {styles: the genres that the prior knows}."""
     _rhythm(layout)
-    styles = _composer(layout, "high").player.styles
+    styles = _generator(layout, "high").player.styles
     import pyloudnorm  # noqa: F401
 
     with TemporaryDirectory() as folder:  # loads and compiles what every take needs
@@ -204,14 +204,14 @@ def _take(work: Work) -> dict[str, Any]:
         style=asked["style"] if sound is None else str(job.folder / "sounds" / f"{sound}.wav"),
         **{name: asked[name] for name in ("seed", "strictness", "loudness")},
     )
-    composer = _composer(work.layout, asked["level"])
-    composer.check(params)
+    generator = _generator(work.layout, asked["level"])
+    generator.check(params)
     dance = Dance(frames=work.frames, size=(1, 1), beats=_beats_of_take(work))
     if asked["from"]:
         region = {name: f"{asked[name][0]:.4f}-{asked[name][1]:.4f}" for name in ("redo", "keep") if asked[name]}
-        audio = Again(take=job.take(asked["from"]), **region).made(composer, dance, params)
+        audio = Again(take=job.take(asked["from"]), **region).made(generator, dance, params)
     else:
-        audio = composer.compose(dance, params).audio
+        audio = generator.generate(dance, params).audio
     return _finished(work, audio, SAMPLE_RATE, "")
 
 
@@ -318,11 +318,11 @@ def _rhythm(layout: Layout) -> RhythmModel:
 
 
 @functools.lru_cache(2)
-def _composer(layout: Layout, level: str) -> PriorComposer:
+def _generator(layout: Layout, level: str) -> PriorGenerator:
     trained(layout, level, PRIOR)
-    composer = load_model(layout, level, PRIOR, {}, bar=True)
-    assert isinstance(composer, PriorComposer)
-    return composer
+    generator = load_model(layout, level, PRIOR, {}, bar=True)
+    assert isinstance(generator, PriorGenerator)
+    return generator
 
 
 FUNCTIONS: dict[str, Callable[[Work], dict[str, Any]]] = {

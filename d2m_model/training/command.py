@@ -26,7 +26,7 @@ class TrainingParams:
     log_every: int = 50
     """Steps per row of curves.csv; a row holds their means."""
     measure_every: int = 0
-    """Steps between measurements on held-out clips, with sounds to listen to; 0 measures nothing."""
+    """Steps between measurements on held-out clips, with audio to listen to; 0 measures nothing."""
     measure_clips: int = 6
     """Clips per measurement."""
     checkpoint_every: int = 1000

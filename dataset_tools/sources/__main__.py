@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "card.yaml. Files from elsewhere are copied to manifests/NAME/media. Clips in which one recording is heard get one song id.",
     )  # fmt: skip
     begin.add_argument("name", metavar="NAME", help="name of the new corpus")
-    begin.add_argument("videos", nargs="+", metavar="VIDEO", help="a video file with sound")
+    begin.add_argument("videos", nargs="+", metavar="VIDEO", help="a video file with audio")
     begin.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="working folder")
     begin.add_argument(
         "--cut", choices=("none", "scenes", "silence"), action="append", default=[],

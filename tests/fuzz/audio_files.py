@@ -1,4 +1,4 @@
-"""Sound files: every container and coding that libsndfile writes, MP3, and what claims to be one."""
+"""Audio files: every container and coding that libsndfile writes, MP3, and what claims to be one."""
 
 import io
 from functools import cache
@@ -98,4 +98,4 @@ def cases(draw) -> Case:
         if draw(st.integers(0, 5))
         else draw(st.sampled_from((".wav", ".mp3", ".flac", ".ogg")))
     )
-    return Case(draw(st.sampled_from(("metric", "metric", "clip"))), {f"sound{suffix}": content})
+    return Case(draw(st.sampled_from(("metric", "metric", "clip"))), {f"audio{suffix}": content})

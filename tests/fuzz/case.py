@@ -13,7 +13,7 @@ READER = "reader.txt"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 """What may become the name of a file."""
 SHARD_PEAK = 4.0
-"""Of full scale: what a shard's sound has at most, for resampling goes a little over 1."""
+"""Of full scale: what a shard's audio has at most, for resampling goes a little over 1."""
 LONGEST_REASON = 4000
 """Letters of a refusal; more is no line that a person reads."""
 

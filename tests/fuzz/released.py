@@ -43,7 +43,7 @@ def folder(into: Path, out: Path) -> None:
         for name, values in zip(window._fields, window, strict=True):
             promise(bool(np.isfinite(values).all()), f"{name} is finite")
         promise(window.pose.shape[0] == 60 and len(window.audio) == 60 * 735, "segments of 2 s")
-        promise(bool((np.abs(window.audio) <= SHARD_PEAK).all()), "full scale of sound is 1")
+        promise(bool((np.abs(window.audio) <= SHARD_PEAK).all()), "full scale of audio is 1")
 
 
 READERS = {"folder": folder}

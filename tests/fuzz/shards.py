@@ -41,7 +41,7 @@ def read(into: Path, _out: Path) -> None:
         )
         for name, values in zip(window._fields, window, strict=True):
             promise(values.dtype == np.float32 and bool(np.isfinite(values).all()), f"{name} is of finite float32")
-        promise(bool((np.abs(window.audio) <= SHARD_PEAK).all()), "full scale of sound is 1")
+        promise(bool((np.abs(window.audio) <= SHARD_PEAK).all()), "full scale of audio is 1")
         confidence = window.pose[..., 2]
         promise(bool(((confidence >= 0) & (confidence <= 2)).all()), "confidence is from 0, about 1 at most")
 

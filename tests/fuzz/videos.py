@@ -20,7 +20,7 @@ KINDS = {
     "mp4": ("mp4", "libx264", "aac", ".mp4"), "mov": ("mov", "mpeg4", "pcm_s16le", ".mov"), "webm": ("webm", "libvpx", "libopus", ".webm"),
     "mkv": ("matroska", "libx264", "flac", ".mkv"), "avi": ("avi", "mpeg4", "mp2", ".avi"), "ts": ("mpegts", "mpeg2video", "mp2", ".ts"),
     "flv": ("flv", "flv", "pcm_s16le", ".flv"), "mute": ("mp4", "libx264", "", ".mp4"), "gif": ("gif", "gif", "", ".gif"),
-    "ogg": ("ogg", "libvpx", "libopus", ".ogv"), "sound": ("mp4", "", "aac", ".mp4"),
+    "ogg": ("ogg", "libvpx", "libopus", ".ogv"), "audio": ("mp4", "", "aac", ".mp4"),
 }  # fmt: skip
 FRAMES, SIZE = 12, (64, 48)
 LIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n"

@@ -1,6 +1,6 @@
 """Builders of small valid objects for the tests: shards with known contents, manifests, rows.
 
-Synthetic clips are a click per beat and a stick figure that bounces once per beat, so sound and motion share their
+Synthetic clips are a click per beat and a stick figure that bounces once per beat, so audio and motion share their
 beats, and everything follows from the clip's number and the seed.
 """
 
@@ -92,7 +92,7 @@ def build_clip(
     number: int, *, seconds: float = 4, split: str = "train", people: int = 2, layout: str = "coco17", seed: int = 0,
     motion_rate: int = 0, hums: bool = False,
 ) -> ShardClip:  # fmt: skip
-    """Synthetic clip `number`, with its own song and one of two genres; its sound is clicks on the beats, or else `hum`."""
+    """Synthetic clip `number`, with its own song and one of two genres; its audio is clicks on the beats, or else `hum`."""
     frames = round(seconds * FPS)
     beats = beats_of(number, seconds)
     rng = np.random.default_rng((seed, number))

@@ -81,7 +81,7 @@ def renamed(path: Path, target: Path, boxes: dict[str, str], after: str = "moov"
 
 
 def undecodable_audio(path: Path, target: Path, which: int = 0) -> Path:
-    """A copy of an MP4 whose sound track `which` is in a coding that FFmpeg does not know."""
+    """A copy of an MP4 whose audio track `which` is in a coding that FFmpeg does not know."""
     data = bytearray(path.read_bytes())
     at = -1
     for _ in range(which + 1):

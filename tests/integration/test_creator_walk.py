@@ -1,4 +1,4 @@
-"""A creator's first hour, as docs/for-creators.md says it: a clip and its beats, several takes, a style, a tempo, the old sound under the
+"""A creator's first hour, as docs/for-creators.md says it: a clip and its beats, several takes, a style, a tempo, the original audio under the
 new, and what is refused. The demo's own codec and prior make the music."""
 
 import json
@@ -51,7 +51,7 @@ def test_from_a_clip_to_music(tmp_path, monkeypatch, capsys):
     assert not np.array_equal(soundfile.read("faster.wav")[0], first)
 
     said = run(*known, "--seed", 5, "--mix", 0.2, "--out", "new.mp4")
-    assert "original sound at 0.2" in said
+    assert "original audio at 0.2" in said
     before, after = packets_and_audio(tmp_path / "dance.mp4"), packets_and_audio(tmp_path / "new.mp4")
     assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]], "the picture is the same"
 

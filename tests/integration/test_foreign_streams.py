@@ -177,7 +177,7 @@ def test_a_song_is_measured_by_its_packets_not_by_its_header(tmp_path):
 
 
 def test_the_song_that_is_measured_is_the_one_that_is_heard(tmp_path, monkeypatch):
-    """The default sound of two, the second in the file."""
+    """The default audio track of two, the second in the file."""
     path = tmp_path / "two.mka"
     with av.open(str(path), "w") as out:
         streams = [out.add_stream("pcm_s16le", rate=8000, layout="mono") for _ in range(2)]

@@ -22,7 +22,7 @@ from tests.helpers.footage import numbered_video, tone
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """16 s with sound."""
+    """16 s with audio."""
     return numbered_video(tmp_path_factory.mktemp("film") / "film.mp4", 5, 16, tone(16, 8000), 8000)
 
 

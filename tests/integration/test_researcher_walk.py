@@ -25,7 +25,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_from_folders_of_sounds_to_the_tables_of_a_paper(tmp_path, monkeypatch, capsys):
+def test_from_folders_of_audio_files_to_the_tables_of_a_paper(tmp_path, monkeypatch, capsys):
     def evaluate(*systems):
         more = (
             "--reference",

@@ -9,7 +9,7 @@ let sending = false;
 play.addEventListener('click', () => {
   if (!media.paused) return;
   media.currentTime = 0;
-  media.play().catch(() => { state.textContent = 'The sound could not be played. Press play again.'; });
+  media.play().catch(() => { state.textContent = 'The audio could not be played. Press play again.'; });
 });
 media.addEventListener('playing', () => { play.disabled = true; play.textContent = 'Playing'; state.textContent = 'Listen to the end, then answer.'; });
 media.addEventListener('timeupdate', () => { heard.value = media.currentTime / (media.duration || 1); });

@@ -71,7 +71,7 @@ def read_samples(path: Path, *, mono: bool = False, dtype: str = "float32", most
             count += len(block)
             blocks.append(mixer.add(block.T) if mono else block)
         if not count:
-            raise Unreadable(path, "holds no sound (0 samples); write it again or leave it out")
+            raise Unreadable(path, "holds no audio (0 samples); write it again or leave it out")
         if most is None and count > longest:
             raise Unreadable(path, f"lasts over {longest / rate:.0f} s at {rate} Hz, longer than allowed; cut it")
         if count != most and file.format in CHAINABLE:

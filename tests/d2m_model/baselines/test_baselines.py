@@ -1,4 +1,4 @@
-"""The stage `baselines`: every system leaves one sound for each test clip, and mistakes are one line."""
+"""The stage `baselines`: every system leaves one audio file for each test clip, and mistakes are one line."""
 
 import importlib
 import json
@@ -28,7 +28,7 @@ def corpus(tmp_path):
     return tmp_path
 
 
-def test_a_sound_and_a_score_for_every_clip(corpus, capsys):
+def test_audio_and_a_score_for_every_clip(corpus, capsys):
     folder = corpus / "runs/demo/baselines/dance2music"
     folder.mkdir(parents=True)
     for stale in ("gone.wav", "gone.mid"):

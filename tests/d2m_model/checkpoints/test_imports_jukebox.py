@@ -81,7 +81,7 @@ def jukebox(tmp_path_factory) -> tuple[Tensors, object]:
         if ".model.3." in name:
             tensors[name] *= 0.2  # residual branches add up over depth
     with torch.no_grad():
-        for level in PUBLISHED:  # entries among what the encoder makes of sound, so that codes vary
+        for level in PUBLISHED:  # entries among what the encoder makes of audio, so that codes vary
             z = straight_encode(tensors, wave(), level)[0]
             k = tensors[f"bottleneck.level_blocks.{level}.k"]
             k *= z.std() / k.std()

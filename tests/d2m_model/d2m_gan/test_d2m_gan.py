@@ -124,7 +124,7 @@ def test_perfect_codes_cost_nothing():
     assert terms["wave"] < 0.3 * wrong["wave"]  # not 0: an excerpt is decoded without what is beyond its edges
 
 
-def test_windows_carry_the_codes_of_their_own_sound(tmp_path):
+def test_windows_carry_the_codes_of_their_own_audio(tmp_path):
     build_shards(tmp_path, clips=2, seconds=4)
     vqvae = tiny_vqvae(64)
     windows = WindowData(tmp_path, "train", 2)

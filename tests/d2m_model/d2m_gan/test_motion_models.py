@@ -1,4 +1,4 @@
-"""Models that read SMPL motion and are told the genre: features, training, the way back to sound, the published files."""
+"""Models that read SMPL motion and are told the genre: features, training, the way back to audio, the published files."""
 
 import dataclasses
 from functools import partial
@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from d2m_model.d2m_gan import stage as d2m_gan
 from d2m_model.d2m_gan.params import Params as D2mGanParams
 from d2m_model.generate import stage as generate
-from d2m_model.generate.composing import WindowComposer
+from d2m_model.generate.generators import WindowGenerator
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.motion_features import SMPL_PAIRS, mirrored_motion, smpl_features
@@ -109,7 +109,7 @@ def shards(tmp_path_factory):
 
 
 def played(folder, inputs):
-    return WindowComposer(MusicModel.load(folder / "model.pt", folder / "synthesizer.pt", inputs), "high")
+    return WindowGenerator(MusicModel.load(folder / "model.pt", folder / "synthesizer.pt", inputs), "high")
 
 
 @pytest.mark.parametrize("params", [MOTION, TOLD], ids=["fixed", "released"])
@@ -120,16 +120,14 @@ def test_trains_on_motion_and_makes_music_of_it(shards, tmp_path, params):
     test = ShardSet(shards, "test")
     load = partial(played, tmp_path, input_attributes(test.info))
     assert load().stream == "motion"
-    rows = generate.generate_split(
-        test, load, tmp_path / "sounds", GenerateParams(denoise=0.0), "test", rhythm=tmp_path
-    )
+    rows = generate.generate_split(test, load, tmp_path / "audio", GenerateParams(denoise=0.0), "test", rhythm=tmp_path)
     assert [row.id for row in rows] == ["clip_002", "clip_003"] and all(row.seconds == 3 for row in rows)
     generate.generate_split(
         test, load, tmp_path / "again", GenerateParams(denoise=0.0, workers=2), "test", rhythm=tmp_path
     )
     for row in rows:  # whichever process made it
         assert (tmp_path / "again" / f"{row.id}.wav").read_bytes() == (
-            tmp_path / "sounds" / f"{row.id}.wav"
+            tmp_path / "audio" / f"{row.id}.wav"
         ).read_bytes()
     inputs = input_attributes(test.info)
     MusicModel.load(

@@ -1,4 +1,4 @@
-"""The command on folders of sounds: what it scores, what it says, what it refuses."""
+"""The command on folders of audio files: what it scores, what it says, what it refuses."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_folders_are_scored_and_said_what_was_done_to_them(tmp_path, audio, scor
         "1 generated files have several channels: scored as the mean of them: c0",
         "1 generated files are digital silence: c2",
         "1 of 4 references have no generated file and are not scored: c3",
-        "c1: the generated sound has 2.00 s, its reference 3.00 s: the missing 1.00 s count as silence",
+        "c1: the generated audio has 2.00 s, its reference 3.00 s: the missing 1.00 s count as silence",
         "controls that are not here: VQ reconstruction, which a corpus's levels give; random training song, which --train gives",
         "0 of 3 clips have no reference onsets",
         "Controls: in P1, the",
@@ -94,7 +94,7 @@ def test_folders_are_scored_and_said_what_was_done_to_them(tmp_path, audio, scor
     assert set(only["systems"]["generated"]) == {"kind", "P1"} and "P2" not in printed
 
 
-def test_a_short_sound_can_not_win(tmp_path, audio, score):
+def test_short_audio_can_not_win(tmp_path, audio, score):
     """One sample of the true music, or its first second: what is missing counts, in every protocol. A little is forgiven."""
     reference = write_folder(tmp_path / "reference", audio)
     generated = write_folder(
@@ -109,9 +109,9 @@ def test_a_short_sound_can_not_win(tmp_path, audio, score):
         and own["P4"]["onsets_70ms"]["own"] < 0.7
     )
     for line in (
-        "c0: the generated sound has 0.00 s, its reference 3.00 s: the missing 3.00 s count as silence",
-        "c1: the generated sound has 1.00 s, its reference 3.00 s: the missing 2.00 s count as silence",
-        "c2: the generated sound has 6.00 s, its reference 3.00 s: what is over is cut",
+        "c0: the generated audio has 0.00 s, its reference 3.00 s: the missing 3.00 s count as silence",
+        "c1: the generated audio has 1.00 s, its reference 3.00 s: the missing 2.00 s count as silence",
+        "c2: the generated audio has 6.00 s, its reference 3.00 s: what is over is cut",
     ):
         assert line in printed
     write_folder(generated, {name: wave[: int(2.8 * RATE)] for name, wave in audio.items()})
@@ -180,7 +180,7 @@ def refused(generated, reference, message, *more):
     assert "\n" not in str(caught.value)
 
 
-def test_an_mp3_with_a_large_picture_in_its_tag_is_sound(tmp_path, audio):
+def test_an_mp3_with_a_large_picture_in_its_tag_is_read(tmp_path, audio):
     soundfile.write(tmp_path / "x.mp3", audio["c0"][:RATE], RATE)
     frames, picture = (tmp_path / "x.mp3").read_bytes(), bytes(300_000)
     size = bytes(len(picture) >> shift & 127 for shift in (21, 14, 7, 0))
@@ -191,7 +191,7 @@ def test_an_mp3_with_a_large_picture_in_its_tag_is_sound(tmp_path, audio):
 def test_bad_folders_are_one_clear_line(tmp_path, audio):
     reference = write_folder(tmp_path / "reference", audio)
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", reference, "no sound files")
+    refused(tmp_path / "empty", reference, "no audio files")
     refused(tmp_path / "none", reference, "no such folder")
     refused(write_folder(tmp_path / "stranger", {"zz": audio["c0"]}), reference, "no reference named zz")
     bad = write_folder(tmp_path / "bad", {})
@@ -232,7 +232,7 @@ def test_bad_folders_are_one_clear_line(tmp_path, audio):
     ("x" * 300 + ".wav,c0.wav", "is no file"),
 ])  # fmt: skip
 def test_bad_pairs_are_one_clear_line(tmp_path, audio, rows, message):
-    folder = write_folder(tmp_path / "sounds", audio)
+    folder = write_folder(tmp_path / "audio", audio)
     write_folder(tmp_path, {"secret": audio["c0"]})
     (folder / "link.wav").symlink_to(tmp_path / "secret.wav")
     (folder / "circle.wav").symlink_to("circle.wav")
@@ -243,7 +243,7 @@ def test_bad_pairs_are_one_clear_line(tmp_path, audio, rows, message):
 
 
 def test_pairs_of_any_region_and_composition(tmp_path, audio):
-    folder = write_folder(tmp_path / "sounds", {"cafe\u0301": audio["c0"], "b": audio["c1"]})
+    folder = write_folder(tmp_path / "audio", {"cafe\u0301": audio["c0"], "b": audio["c1"]})
     other = write_folder(tmp_path / "others", {"caf\u00e9": audio["c0"], "b": audio["c1"]})
     (tmp_path / "pairs.csv").write_text("generated;reference;song\ncaf\u00e9.wav;cafe\u0301.wav;s1\nb.wav;b.wav;s2\n")
     found = read_systems({"x": folder}, other, tmp_path / "pairs.csv").systems["x"]

@@ -71,7 +71,7 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
 
 def test_what_is_known_of_beats_and_codes_is_scored(corpus, monkeypatch):
     """True beats give the fitted song, the rhythm stage's clicks, its own rows and P4 against what models were given; codes
-    beside a system's sounds the longest run that was copied. Training seeds are named."""
+    beside a system's audio the longest run that was copied. Training seeds are named."""
     monkeypatch.setattr(evaluate, "reconstructions", lambda own, *_: own)
     training = np.random.default_rng(0).integers(0, 50, 400)
     monkeypatch.setattr(evaluate, "coded", lambda own, *_: [training] if len(own) else [])
@@ -137,7 +137,7 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
     (corpus / "external").mkdir()
     made = write_folder(corpus / "external/cdcd", {"clip_002": click_train(np.arange(0.2, 1.5, 0.5), int(1.5 * RATE))})
     refused(
-        "clip_003 has no sound .1 such.; cdcd must hold <clip_id>.wav for each clip of the test split and nothing else"
+        "clip_003 has no audio .1 such.; cdcd must hold <clip_id>.wav for each clip of the test split and nothing else"
     )
     soundfile.write(made / "clip_003.flac", np.zeros(2 * RATE), RATE)
     refused("cdcd/clip_003.flac: must be called clip_003.wav")
@@ -147,7 +147,7 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
     found = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())["systems"]["CDCD"]
     assert found["kind"] == "baseline" and "genre" in found and "fad" in found and "motion_to_music" in found["P4"]
     assert (
-        "CDCD: clip_002: the generated sound has 1.50 s, its reference 2.00 s: the missing 0.50 s"
+        "CDCD: clip_002: the generated audio has 1.50 s, its reference 2.00 s: the missing 0.50 s"
         in capsys.readouterr().out
     )
     for wrong, message in (("{silence: x}", "'silence' can't be"), ("{high-full: external/cdcd}", "of this name already"), ("[x]", "others must be a mapping"),
@@ -178,7 +178,7 @@ def test_the_stage_refuses_what_does_not_fit(corpus):
 
     (generate / "low-full" / "clip_002.wav").unlink()
     refused(
-        "low-full: clip_002 has no sound .1 such.; run `dvc repro` or `.*--level low --variant full`, with generate.split: test in params.yaml"
+        "low-full: clip_002 has no audio .1 such.; run `dvc repro` or `.*--level low --variant full`, with generate.split: test in params.yaml"
     )
     soundfile.write(generate / "high-full" / "extra.wav", np.zeros(100), RATE)
     refused("high-full: extra is no clip of the test split")

@@ -84,7 +84,7 @@ def test_systems_are_compared_clip_by_clip(folders, capsys):
 def test_every_system_needs_the_same_clips(folders):
     (folders / "base/c2.wav").unlink()
     with pytest.raises(
-        UserError, match=r"base: no sound named c2, which ours/seed0 has \(1 such\); every system needs"
+        UserError, match=r"base: no audio named c2, which ours/seed0 has \(1 such\); every system needs"
     ):
         run("ours/seed0", "base")
 
@@ -106,7 +106,7 @@ def test_a_system_that_is_added_is_the_only_one_that_is_scored(folders, monkeypa
     assert first["base"] == second["base"] and first["silence"] == second["silence"]
     scored.clear()
     soundfile.write(folders / "base/c0.wav", click_train(beats_of(3, 3.0), 3 * RATE), RATE)
-    assert run("ours/seed0", "base") == 0 and len(scored) == 1, "of new sounds"
+    assert run("ours/seed0", "base") == 0 and len(scored) == 1, "of new audio"
     scored.clear()
     soundfile.write(folders / "reference/c0.wav", click_train(beats_of(2, 3.0), 3 * RATE), RATE)
     assert run("ours/seed0", "base") == 0 and len(scored) == 7, "against another reference"
@@ -131,7 +131,7 @@ def test_embeddings_are_kept_too(folders, monkeypatch, capsys):
     patches, embed = [], Embedder.__call__
     monkeypatch.setattr(Embedder, "__call__", lambda self, given: patches.append(len(given)) or embed(self, given))
     assert run("ours/seed0", "base", "ours/seed1", *more) == 0
-    assert len(patches) == 4, "one system's four sounds"
+    assert len(patches) == 4, "one system's four clips"
     again = json.loads((folders / "all.json").read_text())["systems"]
     assert {n: again[n] for n in first} == first and "novelty" in again["ours/seed1"]
 

@@ -1,4 +1,4 @@
-"""Generation: one sound for each clip, mistakes in one line."""
+"""Generation: one audio file for each clip, mistakes in one line."""
 
 import csv
 from pathlib import Path
@@ -10,7 +10,7 @@ import soundfile
 
 from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models
-from d2m_model.generate.composing import WindowComposer
+from d2m_model.generate.generators import WindowGenerator
 from d2m_model.generate.params import Params
 from d2m_model.generate.stage import generate_split
 from dataset_tools.lib.core.errors import UserError
@@ -50,7 +50,7 @@ def make_stage(root, clips=3, seconds=4.5):
 
 def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
     layout = make_stage(tmp_path)
-    monkeypatch.setattr(models, "load_model", lambda *_, **__: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_, **__: WindowGenerator(Metronome(), "high"))
     folder = layout.stage("generate") / "high-full"
     folder.mkdir(parents=True)
     (folder / "clip_of_another_run.wav").write_bytes(b"x")
@@ -74,7 +74,7 @@ def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
 
 def test_what_earlier_runs_left_is_removed_and_rows_csv_comes_last(tmp_path, monkeypatch):
     layout = make_stage(tmp_path, clips=2)
-    monkeypatch.setattr(models, "load_model", lambda *_, **__: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_, **__: WindowGenerator(Metronome(), "high"))
     folder, command = layout.stage("generate") / "high-full", ["--root", str(tmp_path), "--corpus", "tiny"]
     audio = ["clip_000.wav", "clip_001.wav", "rows.csv"]
     generate.main([*command, "--variant", "full", "--json"])
@@ -83,7 +83,7 @@ def test_what_earlier_runs_left_is_removed_and_rows_csv_comes_last(tmp_path, mon
     generate.main([*command, "--variant", "full"])
     assert sorted(p.name for p in folder.iterdir()) == audio
     with pytest.raises(UserError, match="lower hop"):
-        generate_split(None, lambda: WindowComposer(Metronome(), "high"), folder, Params(hop=3), "x", rhythm=tmp_path)
+        generate_split(None, lambda: WindowGenerator(Metronome(), "high"), folder, Params(hop=3), "x", rhythm=tmp_path)
     assert sorted(p.name for p in folder.iterdir()) == audio, "nothing was begun"
     monkeypatch.setattr(Metronome, "audio", None)
     with pytest.raises(TypeError):
@@ -127,7 +127,7 @@ def test_an_empty_value_is_refused_by_the_name_of_its_option(capsys, option):
 def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
     make_stage(tmp_path, clips=1)
     (tmp_path / "params.yaml").write_text("generate: {hop: 3}\n")
-    monkeypatch.setattr(models, "load_model", lambda *_, **__: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_, **__: WindowGenerator(Metronome(), "high"))
     with pytest.raises(
         UserError, match=r"generate.hop 3 s and crossfade 0.25 s don't fit into the model's window of 2 s; lower hop"
     ):
@@ -137,7 +137,7 @@ def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
 def test_the_prior_asks_for_no_weights_that_it_does_not_read(tmp_path, monkeypatch, capsys):
     layout = make_stage(tmp_path, clips=1)
     monkeypatch.setattr(models, "trained", lambda *_: None)
-    monkeypatch.setattr(models, "load_model", lambda *_, **__: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_, **__: WindowGenerator(Metronome(), "high"))
     settings = tmp_path / "params.yaml"
     settings.write_text("pose: {weights: annotated}\ni3d: {weights: gone.pt}\n")
     assert models.load_models(layout, ["high"], "prior", beats=True) and "demo weights" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A video with new music: the picture is copied untouched, the sound is where it belongs."""
+"""A video with new music: the picture is copied untouched, the audio is where it belongs."""
 
 import hashlib
 from contextlib import contextmanager
@@ -58,7 +58,7 @@ def packets_and_audio(path):
 
 
 @pytest.mark.parametrize(("source", "suffix"), [("in.mp4", ".mp4"), ("in.mkv", ".mp4"), ("in.mp4", ".mkv")])
-def test_mux_copies_the_picture_and_replaces_the_sound(tmp_path, source, suffix):
+def test_mux_copies_the_picture_and_replaces_the_audio(tmp_path, source, suffix):
     video = write_video(tmp_path / source)
     rng = np.random.default_rng(4)
     music = np.zeros(2 * RATE, np.float32)
@@ -79,7 +79,7 @@ def test_mux_copies_the_picture_and_replaces_the_sound(tmp_path, source, suffix)
     assert out.read_bytes() == first
 
 
-def test_mux_delays_the_sound_with_the_picture(tmp_path):
+def test_mux_delays_the_audio_with_the_picture(tmp_path):
     video = write_video(tmp_path / "in.mp4", audio=False)
     music = np.zeros(RATE, np.float32)
     music[:400] = 0.5 * np.random.default_rng(5).standard_normal(400)

@@ -83,7 +83,7 @@ def test_an_option_acts_or_is_refused(folder, row, model):
         (["--shift", "99", "--video", "in.mp4", "--out", "o.wav"], "--shift must be .* found 99"),
         (["--shift", "1", "--video", "songs", "--out", "o"], "--shift is for one dance"),
         (["--snap", "motion", "--beats", "b.json", "--out", "o.wav"], "--snap motion needs the dancer: give --video or --pose"),
-        (["--snap", "songs", "--video", "in.mp4", "--out", "o.wav"], "songs: --snap takes a sound or a video, .* found a folder"),
+        (["--snap", "songs", "--video", "in.mp4", "--out", "o.wav"], "songs: --snap takes an audio file or a video, .* found a folder"),
         (["--snap", "none.wav", "--video", "in.mp4", "--out", "o.wav"], "none.wav: file not found"),
         (["--snap", "s.wav", "--video", "in.mp4", "--out", "s.wav"], "s.wav: this output is the same file as the input"),
         (["--beats-out", "o.txt", "--video", "in.mp4", "--out", "o.wav"], r"o.txt: --beats-out must end in .json, .mid, .wav"),

@@ -1,4 +1,4 @@
-"""The video's own sound under the music, and the loudness that is reached."""
+"""The video's own audio under the music, and the loudness that is reached."""
 
 import numpy as np
 import pytest
@@ -26,23 +26,23 @@ def test_the_original_is_mixed_at_its_gain(tmp_path, monkeypatch):
     audio, note = mixed(MUSIC, RATE, tmp_path / "in.mp4", 0.0, 0.2, Params())
     wanted = 0.2 * 8000 / 32768 / np.abs(MUSIC).max()
     assert (
-        level(audio, 1000) / level(audio, 440) == pytest.approx(wanted, rel=0.03) and note == ", original sound at 0.2"
+        level(audio, 1000) / level(audio, 440) == pytest.approx(wanted, rel=0.03) and note == ", original audio at 0.2"
     )
     assert loudness_of(audio) == pytest.approx(-16, abs=0.1) and audio.shape == MUSIC.shape
 
 
 @pytest.mark.parametrize("stereo", [False, True])
-def test_a_video_without_a_sound_leaves_the_music(tmp_path, stereo):
+def test_a_video_without_audio_leaves_the_music(tmp_path, stereo):
     write_video(tmp_path / "in.mp4", frames=30, audio=False)
     music = np.stack([MUSIC, MUSIC]) if stereo else MUSIC
     audio, note = mixed(music, RATE, tmp_path / "in.mp4", 0.0, 0.2, Params())
-    assert audio is music and note == ", no original sound: the video has none"
+    assert audio is music and note == ", no original audio: the video has none"
 
 
-def test_a_real_sound_is_read_from_the_video(tmp_path):
+def test_real_audio_is_read_from_the_video(tmp_path):
     write_video(tmp_path / "in.mp4", frames=45)
     audio, note = mixed(MUSIC, RATE, tmp_path / "in.mp4", 0.0, 1.0, Params())
-    assert note == ", original sound at 1" and not np.allclose(audio, MUSIC, atol=1e-3)
+    assert note == ", original audio at 1" and not np.allclose(audio, MUSIC, atol=1e-3)
 
 
 @pytest.mark.parametrize("begin", [0.02, -0.01])
@@ -54,11 +54,11 @@ def test_the_original_begins_with_the_music(tmp_path, monkeypatch, begin):
     assert asked == [begin]
 
 
-def test_a_silent_sound_is_said(tmp_path, monkeypatch):
+def test_silent_audio_is_said(tmp_path, monkeypatch):
     silent = np.zeros((1, 48000), np.int16)
     monkeypatch.setattr("d2m_model.generate.original_audio.read_audio", lambda *_, **__: (silent, 48000))
     assert (
-        mixed(MUSIC, RATE, tmp_path / "in.mp4", 0.0, 0.2, Params())[1] == ", no original sound: the video's is silent"
+        mixed(MUSIC, RATE, tmp_path / "in.mp4", 0.0, 0.2, Params())[1] == ", no original audio: the video's is silent"
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from d2m_model.generate import own_beats, own_videos
-from d2m_model.generate.composing import Made
+from d2m_model.generate.generators import Made
 from d2m_model.generate.own_beats import Given, asked_beats, audio_of_dance, goals_of_audio
 from d2m_model.generate.own_songs import read_song
 from d2m_model.generate.own_video import Posed, begin_of
@@ -99,19 +99,19 @@ def audio(path: Path, times: np.ndarray, seconds: float) -> Path:
     return path
 
 
-def test_beats_snap_to_the_beats_of_a_sound(tmp_path):
+def test_beats_snap_to_the_beats_of_an_audio_file(tmp_path):
     clicks = 0.45 + 0.5 * np.arange(15)
     write_beats(tmp_path / "b.json", beats(clicks + 0.08))
     given = Given(beats=tmp_path / "b.json", snap=audio(tmp_path / "s.wav", clicks, 8))
     made = find_dance(None, {"beats"}, given, None).dance.beats
     assert len(made.beats) == 15 and np.median(np.abs(made.beats - clicks)) < 0.03
     audio(tmp_path / "s.wav", np.zeros(0), 8)
-    with pytest.raises(UserError, match=r"s\.wav: no beat was found in this sound, so --snap has no goal"):
+    with pytest.raises(UserError, match=r"s\.wav: no beat was found in its audio, so --snap has no goal"):
         find_dance(None, {"beats"}, given, None)
 
 
-def test_the_videos_own_sound_counts_from_its_first_frame(tmp_path, monkeypatch):
-    """Its picture begins half a frame later than its sound; a copy of the file is another sound."""
+def test_the_videos_own_audio_counts_from_its_first_frame(tmp_path, monkeypatch):
+    """Its picture begins half a frame later than its audio; a copy of the file is another file."""
     write_video(tmp_path / "a.mp4", frames=150, fps=30, bf="0")
     retimed(tmp_path / "a.mp4", tmp_path / "in.mp4", lambda _: 0.05)
     (tmp_path / "other.mp4").write_bytes((tmp_path / "in.mp4").read_bytes())
@@ -134,7 +134,7 @@ def test_the_videos_own_sound_counts_from_its_first_frame(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("seconds", [2.0, 9.0], ids=["shorter", "longer"])
-def test_the_videos_own_sound_lasts_as_long_as_the_dance(tmp_path, seconds):
+def test_the_videos_own_audio_lasts_as_long_as_the_dance(tmp_path, seconds):
     """So its beats are those that the studio draws and snaps to."""
     train = np.round(16000 * click_train(np.arange(0.2, seconds, 0.5), round(seconds * RATE))).astype(np.int16)
     video = numbered_video(tmp_path / "in.mp4", 30, 5.0, np.stack([train, train]), RATE)
@@ -156,7 +156,7 @@ class Hummer:
     def check(self, params):
         pass
 
-    def compose(self, dance, params):
+    def generate(self, dance, params):
         self.heard.append(dance.beats)
         return Made(np.sin(np.arange(dance.frames * 735) / 20).astype(np.float32))
 

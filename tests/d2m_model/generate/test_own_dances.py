@@ -10,7 +10,7 @@ import soundfile
 from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models
 from d2m_model.generate import own_videos as own_videos_module
-from d2m_model.generate.composing import WindowComposer
+from d2m_model.generate.generators import WindowGenerator
 from d2m_model.generate.own_videos import Given, find_dance, pose_of
 from d2m_model.generate.pose_files import read_pose
 from d2m_model.generate.tempo import with_tempo
@@ -52,7 +52,7 @@ def model(own_videos, monkeypatch):  # noqa: F811
     known = {"pose_layout": "coco17", "pose_weights": "pose_demo@01234567", "i3d_weights": "i3d_demo@01234567"}
     monkeypatch.setattr(models, "trained", lambda *_: ("generator.pt", "synthesizer.pt"))
     monkeypatch.setattr(models, "load_generator", lambda path: (None, None, known))
-    monkeypatch.setattr(models, "load_model", lambda layout, level, *_, **__: WindowComposer(listener, level))
+    monkeypatch.setattr(models, "load_model", lambda layout, level, *_, **__: WindowGenerator(listener, level))
     monkeypatch.setattr(estimator, "PoseEstimator", None)
     return listener
 
@@ -62,7 +62,7 @@ def run(*arguments, variant="full"):
     return generate.main(["--corpus", "tiny", *chosen, *map(str, arguments)])
 
 
-def test_a_pose_alone_gives_a_sound_with_features_of_zero(model, tmp_path, capsys):
+def test_a_pose_alone_gives_audio_with_features_of_zero(model, tmp_path, capsys):
     np.save("p.npy", to_layout(dancer(frames=75), "body25"))
     assert run("--pose", "p.npy", "--out", "x.wav") == 0
     assert soundfile.info("x.wav").frames == 75 * 735
@@ -245,7 +245,7 @@ def test_models_that_read_smpl_motion_refuse_a_pose(model, monkeypatch):
 
 
 def retimed(source, out, later):
-    """The video with packet n of its picture `later(n)` seconds later; its sound stays."""
+    """The video with packet n of its picture `later(n)` seconds later; its audio stays."""
     with av.open(str(source)) as before, av.open(str(out), "w") as after:
         streams = {stream.index: after.add_stream_from_template(stream) for stream in before.streams}
         number = 0
@@ -261,7 +261,7 @@ def retimed(source, out, later):
 
 @pytest.mark.parametrize(("frames", "fps", "late"), [(7, 24, 0), (101, 25, 0), (48, 24, 0.41), (60, 30, 0.05)])
 def test_a_dance_is_as_long_with_its_beats_given_as_without(tmp_path, frames, fps, late):
-    """Also where its picture begins later than its sound."""
+    """Also where its picture begins later than its audio."""
     write_video(tmp_path / "a.mp4", frames=frames, fps=fps, bf="0")
     retimed(tmp_path / "a.mp4", tmp_path / "in.mp4", lambda _: late)
     (tmp_path / "b.json").write_text('{"beats": [0.1, 0.2]}')

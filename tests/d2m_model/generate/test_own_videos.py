@@ -11,8 +11,8 @@ import soundfile
 from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models, own_pose, own_video
 from d2m_model.generate import own_videos as own_videos_module
-from d2m_model.generate.composing import WindowComposer
 from d2m_model.generate.detected_beats import detected_beats
+from d2m_model.generate.generators import WindowGenerator
 from dataset_tools.i3d import visual_features
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.pose import estimator
@@ -62,7 +62,7 @@ def own_videos(tmp_path, monkeypatch):
     monkeypatch.setattr(own_pose, "locate", lambda name, layout, **_: name)
     monkeypatch.setattr(own_video, "file_sha256", lambda path: "0123456789abcdef")
     monkeypatch.setattr(models, "trained", lambda *_: None)
-    monkeypatch.setattr(models, "load_model", lambda layout, level, *_, **__: WindowComposer(model, level))
+    monkeypatch.setattr(models, "load_model", lambda layout, level, *_, **__: WindowGenerator(model, level))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -108,19 +108,19 @@ def test_a_folder_of_videos_and_their_beats(own_videos, capsys):
 
 
 def test_no_film_of_a_folder_costs_another_its_music(own_videos, monkeypatch, capsys):
-    """Neither one whose sound can't be decoded, for it isn't asked for, nor one that nobody foresaw."""
+    """Neither one whose audio can't be decoded, for it isn't asked for, nor one that nobody foresaw."""
     videos = own_videos / "videos"
     videos.mkdir()
     write_video(own_videos / "in.mp4")
     undecodable_audio(own_videos / "in.mp4", videos / "a.mp4")
     for name in ("b.mp4", "c.mp4"):
         write_video(videos / name)
-    composed = own_videos_module.find_dance
+    find = own_videos_module.find_dance
 
     def strange(video, *args):
         if video.name == "b.mp4":
             raise RuntimeError("what is\nthis")
-        return composed(video, *args)
+        return find(video, *args)
 
     monkeypatch.setattr(own_videos_module, "find_dance", strange)
     with pytest.raises(UserError, match=r"1 of 3 videos failed: b\.mp4; the others are in out$"):

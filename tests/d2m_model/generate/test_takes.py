@@ -12,7 +12,7 @@ from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models
-from d2m_model.generate.composing import PriorComposer
+from d2m_model.generate.generators import PriorGenerator
 from d2m_model.generate.takes import Again, read_take
 from d2m_model.metrics.audio_features import HOP, AudioFeatures
 from d2m_model.metrics.p4_onsets import onset_times
@@ -133,20 +133,20 @@ def test_options_are_looked_at_before_the_dance(run, tmp_path, options, message)
         run("--beats", "b.json", "--out", "a.wav", *options)
 
 
-def test_a_style_is_a_genre_or_a_sound(run, tmp_path, player):
+def test_a_style_is_a_genre_or_an_audio_file(run, tmp_path, player):
     time = np.arange(3 * RATE) / RATE
     soundfile.write(tmp_path / "like.wav", 0.3 * np.sin(2 * np.pi * 220 * time), RATE)
     run("--beats", "b.json", "--style", "like.wav", "--out", "a.wav")
     with pytest.raises(
-        UserError, match=r"style 'waltz': no training song has this genre; known: .*hiphop.*or name a sound file"
+        UserError, match=r"style 'waltz': no training song has this genre; known: .*hiphop.*or name an audio file"
     ):
         run("--beats", "b.json", "--style", "waltz", "--out", "a.wav")
     soundfile.write(tmp_path / "like.wav", np.zeros(RATE), RATE)
     with pytest.raises(
-        UserError, match=r"like\.wav: a sound for the style must last at least a second and not be silent"
+        UserError, match=r"like\.wav: audio for the style must last at least a second and not be silent"
     ):
         run("--beats", "b.json", "--style", "like.wav", "--out", "a.wav")
-    assert PriorComposer(player["high"]).level == "high"
+    assert PriorGenerator(player["high"]).level == "high"
 
 
 def test_a_read_style_audio_is_read_once(run, tmp_path, monkeypatch):

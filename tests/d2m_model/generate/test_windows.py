@@ -1,4 +1,4 @@
-"""Windows join without a seam; sounds are finished and equal bytes."""
+"""Windows join without a seam; audio is finished, and has equal bytes."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ RATE = 22050
 
 
 class Echo:
-    """A model whose sound is the pose itself: sample n is the first joint's x in n's frame, plus the visual's first."""
+    """A model whose audio is the pose itself: sample n is the first joint's x in n's frame, plus the visual's first."""
 
     frames, stream = 60, "pose"
 
@@ -56,7 +56,7 @@ def test_each_second_hears_its_own_visual_row():
     assert seconds.tolist() == [1, 1, 1, 2, 2, 3, 3, 3, 3, 3]
 
 
-def test_crossfade_keeps_alike_sounds_and_the_power_of_unlike_ones():
+def test_crossfade_keeps_alike_audio_and_the_power_of_unlike_audio():
     rng = np.random.default_rng(0)
     one, other = rng.standard_normal((2, 200_000)).astype(np.float32)
     np.testing.assert_allclose(crossfade(one, one), one, rtol=1e-4, atol=1e-5)

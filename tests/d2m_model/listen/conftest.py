@@ -1,4 +1,4 @@
-"""A small listening study, for the tests of its sounds and of its pages."""
+"""A small listening study, for the tests of its audio and of its pages."""
 
 from pathlib import Path
 

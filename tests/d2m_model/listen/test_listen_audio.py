@@ -1,4 +1,4 @@
-"""The listening study's sounds: any system of a table, at one loudness, in files that tell nothing."""
+"""The listening study's audio: any system of a table, at one loudness, in files that tell nothing."""
 
 import shutil
 
@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from d2m_model.generate.finish import write_wav
-from d2m_model.listen import study_audio
 from d2m_model.listen import stage as listen
+from d2m_model.listen import study_audio
 from d2m_model.listen.design import KINDS, headphone_stimuli
 from d2m_model.listen.media import fill_up
 from d2m_model.listen.params import Params
@@ -60,7 +60,7 @@ def test_any_system_of_table_1_can_be_judged(root):
         study_audio.systems_of(layout, ["cmt", "VQ reconstruction top"])
 
 
-def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
+def test_the_audio_of_any_system_of_any_split(root, tmp_path):
     layout = Layout(root=tmp_path, corpus="tiny")
     for folder in ("data", "runs", "external"):
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("listen"))
@@ -182,7 +182,7 @@ def test_a_changed_study_is_refused(root, study):
     kept = wav.read_bytes()
     write_wav(wav, np.zeros(3 * SAMPLE_RATE, np.float32))
     try:
-        with pytest.raises(UserError, match=r"begun with other sounds"):
+        with pytest.raises(UserError, match=r"begun with other audio"):
             listen.prepare(layout, Params(**PARAMS))
     finally:
         wav.write_bytes(kept)

@@ -1,4 +1,4 @@
-"""Audio losses against librosa and against sounds whose answer is known; adversarial terms by hand."""
+"""Audio losses against librosa and against audio whose answer is known; adversarial terms by hand."""
 
 import math
 
@@ -47,7 +47,7 @@ def test_ten_times_louder_is_one_more_on_the_log_mel():
 
 
 @pytest.mark.parametrize("loss", [lambda a, b: multispectral(a, b, 0.125), mel_l1], ids=["multispectral", "mel"])
-def test_spectral_losses_are_zero_for_equal_sounds_and_lead_downhill(loss):
+def test_spectral_losses_are_zero_for_equal_audio_and_lead_downhill(loss):
     target = tone(440)
     assert loss(target, target).item() < 1e-5
     guess = (0.1 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
@@ -75,7 +75,7 @@ def test_stft_peak_is_where_the_tone_is():
     assert spectrum.shape[0] == 513 and (spectrum.argmax(0)[3:-3] == 100).all()
 
 
-def test_reconstruction_metrics_on_known_sounds():
+def test_reconstruction_metrics_on_known_audio():
     audio, rng = tone(440)[0], torch.Generator().manual_seed(0)
     noise = torch.randn(audio.shape, generator=rng)
     noise -= (noise @ audio) / (audio @ audio) * audio

@@ -29,7 +29,7 @@ def song(gap, seconds=6.0, first=0.7, loud=0.0):
 
 
 def attack(audio, near):
-    """Seconds where the loudest sound within 0.1 s of `near` sets in."""
+    """Seconds where the loudest onset within 0.1 s of `near` sets in."""
     first = round((near - 0.1) * RATE)
     level = np.convolve(audio[first : first + RATE // 5] ** 2, np.ones(44))  # over 2 ms
     return (first + np.argmax(level > 0.1 * level.max())) / RATE

@@ -1,4 +1,4 @@
-"""A hum at the codes' rate and copied runs of codes, on sounds and lists whose answer is known."""
+"""A hum at the codes' rate and copied runs of codes, on audio and lists whose answer is known."""
 
 import numpy as np
 import pytest

@@ -57,7 +57,7 @@ def test_clips_are_paired():
     assert pairs["a", "b"]["low"] == pytest.approx(0.02) and np.percentile(drawn, 97.5) - drawn.mean() > 0.05
 
 
-def test_p_is_that_of_swapping_the_sounds_of_a_clip():
+def test_p_is_that_of_swapping_the_music_of_a_clip():
     rng = np.random.default_rng(2)
     a, b = rng.normal(0.1, 0.1, 9), rng.normal(0, 0.1, 9)
     _, pairs = compared({"a": a, "b": b}, draws=512)

@@ -1,4 +1,4 @@
-"""The log-mel front-end, retrieval, FAD and novelty on points and sounds whose answer is known."""
+"""The log-mel front-end, retrieval, FAD and novelty on points and audio whose answer is known."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_segments_are_two_seconds_at_any_rate():
 
 
 def points(centre, n, seed):
-    """A sound of n segments of one patch around `centre` (2,)."""
+    """Audio of n segments of one patch around `centre` (2,)."""
     found = np.array(centre) + 0.1 * np.random.default_rng(seed).standard_normal((n, 2))
     return Embedded(patches=found, segments=found)
 

@@ -1,4 +1,4 @@
-"""What chance makes of a difference: sounds assigned to dances at random, on scores and sounds whose answer is known."""
+"""What chance makes of a difference: music assigned to dances at random, on scores and audio whose answer is known."""
 
 from itertools import permutations
 
@@ -14,7 +14,7 @@ from tests.helpers.builders import beats_of, click_train
 RATE = 22050
 
 
-def test_a_dealt_sound_has_the_difference_it_would_have_there():
+def test_permuted_music_has_the_difference_it_would_have_there():
     """Clips a and b are of one song: what is assigned to either is compared with c alone, what is assigned to c with both."""
     scores = np.array([[0.9, 0.5, 0.1], [0.4, 0.8, 0.2], [0.3, 0.1, 0.7]])
     clips, songs = ["a", "b", "c"], {"a": "s", "b": "s", "c": "t"}
@@ -36,7 +36,7 @@ def test_all_permutations_are_counted_where_they_are_few():
     )
 
 
-def test_p_is_even_where_sounds_ignore_their_dances_and_small_where_they_do_not():
+def test_p_is_even_where_music_ignores_its_dances_and_small_where_it_does_not():
     rng = np.random.default_rng(1)
     p = [chance(rng.normal(size=(8, 8)), draws=300, seed=n)["p"] for n in range(200)]
     assert 0.4 < np.mean(p) < 0.6 and np.mean(np.array(p) < 0.05) < 0.12 and np.mean(np.array(p) > 0.5) > 0.35
@@ -53,7 +53,7 @@ def test_what_can_not_be_scored_is_left_out():
     assert chance(np.zeros((6, 6)))["p"] == 1, "silence"
 
 
-def test_own_music_is_no_chance_and_blind_sounds_are():
+def test_own_music_is_no_chance_and_blind_music_is():
     clips = {f"c{n}": click_train(beats_of(n, 5.0) + 0.07 * n, 5 * RATE) for n in range(6)}
     names = list(clips)
     reference = Reference(audio=clips)

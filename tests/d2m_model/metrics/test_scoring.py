@@ -1,4 +1,4 @@
-"""Protocols on sounds whose scores are known."""
+"""Protocols on audio whose scores are known."""
 
 import math
 
@@ -24,7 +24,7 @@ def dances():
     return beats, {c: click_train(b, 5 * RATE) for c, b in beats.items()}
 
 
-def test_a_longer_sound_is_cut_and_what_a_shorter_one_lacks_counts():
+def test_longer_audio_is_cut_and_what_shorter_audio_lacks_counts():
     """Of 6 s against 4 s what is over is nothing; of 4 s against 6 s a third is missing; of 3.9 s against 4 s nothing."""
     clicks = {
         seconds: click_train(np.arange(0.3, seconds - 0.05, 0.5), round(seconds * RATE)) for seconds in (3.9, 4, 6)
@@ -129,7 +129,7 @@ def test_alignment_by_hand():
 def test_envelope_correlation_finds_the_lag():
     envelope = np.random.default_rng(0).random(400) ** 8
     peak, lag = envelope_correlation(np.roll(envelope, 5), envelope)
-    assert peak > 0.95 and lag == pytest.approx(5 * 512 / RATE), "positive: the generated sound comes later"
+    assert peak > 0.95 and lag == pytest.approx(5 * 512 / RATE), "positive: the generated audio comes later"
     assert np.isnan(envelope_correlation(np.zeros(400), envelope)[0])
 
 
@@ -191,7 +191,7 @@ def test_bootstrap_interval_of_one_column():
     assert np.isnan(bootstrap_interval(np.array([]))).all() and np.isnan(bootstrap_interval(np.array([4.0]))[1])
 
 
-def test_segments_are_sounds_of_their_own_and_intervals_draw_their_clips():
+def test_segments_are_scored_on_their_own_and_intervals_draw_their_clips():
     """Clips of 5 and 4 s hold 2 + 2 whole segments; a click at 4.5 s is in none, and clips weigh as many as they hold."""
 
     def clicks(seconds, at):

@@ -33,7 +33,7 @@ def codec(level: int, **sizes) -> JukeboxVQVAE:
 
 @pytest.mark.parametrize("polar", [True, False])
 @pytest.mark.parametrize("count", [4, 5, 40])
-def test_each_code_is_a_hop_of_sound(polar, count):
+def test_each_code_is_a_hop_of_audio(polar, count):
     z = torch.randn(2, 8, count, requires_grad=True)
     audio = decoder(polar=polar)(z)
     assert audio.shape == (2, 1, 32 * count)
@@ -70,7 +70,7 @@ def test_frames_of_one_magnitude_and_turning_phase_are_a_tone():
         assert torch.allclose(net(torch.zeros(1, 8, 40))[0, 0], tone, atol=1e-4)
 
 
-def test_windows_are_codes_and_their_own_sound():
+def test_windows_are_codes_and_their_own_audio():
     pool = np.arange(2 * 3200, dtype=np.int16).reshape(2, 3200)
     codes = (pool[:, ::32] // 32).astype(np.uint8)  # each code the number of its hop
     batch, audio = CodedSongs(pool, codes, 32, 640 / 22_050).batch(0, 3, 5)

@@ -248,7 +248,7 @@ def test_short_music_is_its_own_reference_and_what_is_shorter_is_refused():
         MusicData([piece("a", 0.5, 0, seconds=0.9)], SIZES, HOP)
 
 
-def test_long_sounds_have_the_codes_that_they_have_at_once():
+def test_long_audio_has_the_codes_that_it_has_at_once():
     weights = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
     model = load_jukebox(weights, CODEC)
     audio = torch.from_numpy(synthesise(compose(7, "house", seconds=8.0), 22050))
@@ -260,7 +260,7 @@ def test_long_sounds_have_the_codes_that_they_have_at_once():
 
 
 @pytest.mark.parametrize("level", [1, 2])
-def test_long_codes_have_the_sound_that_they_have_at_once(monkeypatch, level):
+def test_long_codes_have_the_audio_that_they_have_at_once(monkeypatch, level):
     """Pieces of 8 192 samples of the demo's codec; two of them would differ audibly where they meet, were they made alone."""
     weights = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
     model = load_jukebox(weights, CODEC)
@@ -293,13 +293,13 @@ def test_music_without_video_is_learnt_from_and_bad_folders_are_refused(pipeline
     clicks = np.zeros(22050 * 70, np.float32)
     clicks[::11025] = 0.9
     soundfile.write(tmp_path / "album" / "song.wav", clicks, 22050)
-    (tmp_path / "album" / "._song.wav").write_bytes(b"not a sound")
+    (tmp_path / "album" / "._song.wav").write_bytes(b"not audio")
     pieces = free_music(tmp_path, vqvae, "high")
     assert [len(p.codes) for p in pieces] == [60 * 22050 // 128, 10 * 22050 // 128] and {p.song for p in pieces} == {
         "music/album/song.wav"
     }
     assert 110 < len(pieces[0].beats) < 125
-    with pytest.raises(UserError, match="no sound file there"):
+    with pytest.raises(UserError, match="no audio file there"):
         free_music(tmp_path / "nowhere", vqvae, "high")
 
 

@@ -135,7 +135,7 @@ def test_crop_picture_darkens_what_was_cut(tmp_path):
     assert green > blue + 50 and green > red + 50
 
 
-def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
+def test_card_of_a_clip_holds_its_audio_scores_and_timeline(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"video")
     clip = SimpleNamespace(clip_id="a", genre="pop", song="s")
     rows = [("a", "model", 0.8, 0.25), ("b", "model", 0.1, 0.9)]
@@ -212,7 +212,7 @@ def test_page_is_self_contained(pipeline):
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_browser_shows_the_page(pipeline, tmp_path, width):
-    """Fits the width, takes nothing from outside, and works by keyboard: walk, choose a sound, play, sort."""
+    """Fits the width, takes nothing from outside, and works by keyboard: walk, choose a system, play, sort."""
     sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])

@@ -80,7 +80,7 @@ def test_a_bad_file_of_beats_is_one_line(tmp_path, content, rule):
     )
 
 
-def test_the_beats_that_generate_writes_beside_a_sound_are_read(tmp_path):
+def test_the_beats_that_generate_writes_beside_the_audio_are_read(tmp_path):
     from d2m_model.generate import detected_beats as of_audio
 
     clicks = np.zeros(6 * 22_050, np.float32)

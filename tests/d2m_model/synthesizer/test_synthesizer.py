@@ -1,4 +1,4 @@
-"""Fine-tuning the decoder: nothing else changes, equal seeds give equal bytes, the sound comes nearer."""
+"""Fine-tuning the decoder: nothing else changes, equal seeds give equal bytes, the audio comes nearer."""
 
 import csv
 import json
@@ -58,7 +58,7 @@ def test_only_that_levels_decoder_changes(root):
     assert synthesizer.frozen_weights_hash(before, 1) != synthesizer.frozen_weights_hash(after, 1)
 
 
-def test_the_sound_comes_nearer_and_metrics_have_before_and_after(root):
+def test_the_audio_comes_nearer_and_metrics_have_before_and_after(root):
     out = root / "runs" / "tiny" / "synthesizer" / "high"
     rows = list(csv.DictReader((out / "curves.csv").open()))
     assert [int(r["step"]) for r in rows] == [4, 8, 12, 16, 20, 24, 25]
@@ -121,7 +121,7 @@ def test_an_inverse_stft_learns_to_play_the_codes_and_nothing_else_changes(root,
 
 
 class Plays:
-    """Codes a sound as itself, and plays it back with noise of this size over it."""
+    """Codes audio as itself, and plays it back with noise of this size over it."""
 
     def __init__(self, noise):
         self.noise = noise

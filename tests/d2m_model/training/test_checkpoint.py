@@ -111,7 +111,7 @@ def test_windows_are_whole_seconds_and_batches_follow_from_seed_and_step(tmp_pat
     assert data.clip_audio(0).abs().max().item() == pytest.approx(0.95, abs=1e-6)
 
 
-def test_jitter_stays_inside_the_clip_and_keeps_sound_and_motion_together(tmp_path):
+def test_jitter_stays_inside_the_clip_and_keeps_audio_and_motion_together(tmp_path):
     shards = build_shards(tmp_path, clips=2, seconds=3.5)
     data = WindowData(tmp_path, "train", 2)
     starts = set()

@@ -199,7 +199,7 @@ def test_watch_names_the_term_and_the_last_finite_values():
         guard(8, {"wave": torch.tensor(1.0), "mel": torch.tensor(torch.inf)})
 
 
-def test_measuring_changes_nothing_but_leaves_scores_and_sounds(root):
+def test_measuring_changes_nothing_but_leaves_scores_and_audio(root):
     for stage in STAGES:
         quiet = run(root, stage)
         params = {name: values | {"measure_every": 2, "measure_clips": 2} for name, values in PARAMS.items()}

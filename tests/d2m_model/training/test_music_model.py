@@ -1,4 +1,4 @@
-"""From a window of dance to sound: lengths, nobody in the picture, files that do not belong together."""
+"""From a window of dance to audio: lengths, nobody in the picture, files that do not belong together."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_a_saved_model_makes_the_same_two_seconds(tmp_path, preset, level):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_nobody_in_the_picture_still_gives_finite_sound(preset):
+def test_nobody_in_the_picture_still_gives_finite_audio(preset):
     vqvae = tiny_vqvae()
     model = MusicModel(tiny_net("high", preset, vqvae), vqvae)
     audio = model.audio(np.zeros((60, 2, 17, 3), np.float32), SIZE, np.zeros(2048, np.float32))

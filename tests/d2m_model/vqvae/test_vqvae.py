@@ -134,7 +134,7 @@ def trained(tmp_path_factory):
     return root
 
 
-def test_training_brings_the_sound_nearer_and_leaves_curves_and_metrics(trained):
+def test_training_brings_the_audio_nearer_and_leaves_curves_and_metrics(trained):
     out = trained / "runs" / "tiny" / "vqvae"
     rows = list(csv.DictReader((out / "curves.csv").open()))
     assert [int(r["step"]) for r in rows] == list(range(2, 41, 2)) and [r["loss_level_0"] != "nan" for r in rows] == [

@@ -1,4 +1,4 @@
-"""The sound of a clip becomes exactly 735 samples a frame, at the right pitch and the right instant."""
+"""The audio of a clip becomes exactly 735 samples a frame, at the right pitch and the right instant."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_channels_are_averaged_and_the_end_is_filled():
 
 @pytest.fixture
 def layout(tmp_path):
-    """Two clips of 1.2 s, one of them without sound, and one that was not cut."""
+    """Two clips of 1.2 s, one of them without audio, and one that was not cut."""
     layout = Layout(root=tmp_path, corpus="c")
     (tmp_path / "manifests" / "c").mkdir(parents=True)
     folder = layout.stage("clips")

@@ -1,4 +1,4 @@
-"""Cuts are exact to the frame, sound stays in step, and a clip that cannot be cut says why."""
+"""Cuts are exact to the frame, audio stays in step, and a clip that cannot be cut says why."""
 
 import subprocess
 import sys
@@ -126,8 +126,8 @@ def test_flash_and_click_stay_together(tmp_path, fps):
 @pytest.mark.parametrize(
     "fps, start, every", [(25, 0.5, 5), (25, 0.513, 8), (24, 0.51, 7), (30, 0.512, 7), (60, 0.508, 16)]
 )
-def test_each_picture_is_within_half_an_output_frame_of_its_sound(tmp_path, fps, start, every):
-    """Flashes and clicks every few source frames, from starts that fall on none: the sound is exact, and a picture stands in the
+def test_each_picture_is_within_half_an_output_frame_of_its_audio(tmp_path, fps, start, every):
+    """Flashes and clicks every few source frames, from starts that fall on none: the audio is exact, and a picture stands in the
     output frame nearest to its instant, which from 30 and 60 fps is that instant."""
     path = tmp_path / "data" / "c" / "download" / "v.mp4"
     path.parent.mkdir(parents=True)
@@ -251,7 +251,7 @@ def test_equal_bytes_again_and_from_the_cache(tmp_path):
     assert (one.stage("clips") / "a.mp4").read_bytes() == before
 
 
-def test_sound_is_lossless_and_as_long_as_the_picture(tmp_path):
+def test_audio_is_lossless_and_as_long_as_the_picture(tmp_path):
     rng = np.random.default_rng(5)
     wave = rng.integers(-9000, 9000, (2, 3 * 48000), dtype=np.int16)
     source = tmp_path / "in.mp4"
@@ -268,7 +268,7 @@ def test_unreadable_and_missing_files_are_one_clear_line(tmp_path):
         normalise_video(tmp_path / "page.mp4", tmp_path / "out.mp4")
     with pytest.raises(UserError, match="file not found"):
         normalise_video(tmp_path / "none.mp4", tmp_path / "out.mp4")
-    wavfile.write(tmp_path / "sound.wav", 8000, np.zeros(8000, np.int16))
+    wavfile.write(tmp_path / "audio.wav", 8000, np.zeros(8000, np.int16))
     with pytest.raises(UserError, match="no video stream"):
-        normalise_video(tmp_path / "sound.wav", tmp_path / "out.mp4")
+        normalise_video(tmp_path / "audio.wav", tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()

@@ -1,4 +1,4 @@
-"""Footage of every kind: the frames that were asked for, and a sound that stays in step with them."""
+"""Footage of every kind: the frames that were asked for, and audio that stays in step with them."""
 
 import subprocess
 from fractions import Fraction
@@ -23,8 +23,8 @@ PER_CLICK = 0.005  # seconds
 def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rotation=0, clock=None, jitter=0.0):
     """A video with a frame at each of `times` (s), flashing every 0.7 s or so with a click at the same instant.
 
-    All is `late` s later than the beginning of the sound; the sound's clock makes it `slow` times as long. `clock` gives
-    the instant, s, at which each of the sound's seconds was recorded, and its packets are stamped with that, give or take
+    All is `late` s later than the beginning of the audio; the audio's clock makes it `slow` times as long. `clock` gives
+    the instant, s, at which each of the audio's seconds was recorded, and its packets are stamped with that, give or take
     `jitter` s.
     """
     times = np.asarray(times) + late
@@ -100,7 +100,7 @@ KINDS = {
 
 @pytest.mark.parametrize("cut", [(None, None), (0.9, 4.1)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_sound_and_picture_stay_in_step(tmp_path, kind, cut):
+def test_audio_and_picture_stay_in_step(tmp_path, kind, cut):
     times, options = KINDS[kind]
     source = flashing(tmp_path / "in.mp4", times, **options)
     made = normalise_video(source, tmp_path / "out.mp4", start=cut[0], end=cut[1], crop=False, need_audio=True)
@@ -130,19 +130,19 @@ def test_cut_by_stream_copy(tmp_path):
 
 
 @pytest.mark.parametrize("slow", [0.98, 1.02])
-def test_sound_of_another_clock(tmp_path, slow):
+def test_audio_of_another_clock(tmp_path, slow):
     source = flashing(tmp_path / "in.mp4", even(30), slow=slow)
     made = normalise_video(source, tmp_path / "as_is.mp4", crop=False)
     assert made.sound_drift == pytest.approx(slow - 1, abs=0.005)  # AAC comes in blocks of 23 ms
     assert np.abs(offsets(tmp_path / "as_is.mp4")).max() > 0.05
     normalise_video(source, tmp_path / "even.mp4", start=0.9, end=4.1, crop=False, stretch_audio=0.05)
-    assert np.abs(offsets(tmp_path / "even.mp4")).max() < 0.025  # of so short a sound the length is known to 23 ms
+    assert np.abs(offsets(tmp_path / "even.mp4")).max() < 0.025  # of so short audio the length is known to 23 ms
     normalise_video(source, tmp_path / "too_far.mp4", crop=False, stretch_audio=0.005)
     assert (tmp_path / "too_far.mp4").read_bytes() == (tmp_path / "as_is.mp4").read_bytes()
 
 
 def lost(*gaps):
-    """A recorder that loses sound: (second, length in s) of each loss."""
+    """A recorder that loses audio: (second, length in s) of each loss."""
     return lambda t: t + sum(length * (t >= at) for at, length in gaps)
 
 
@@ -157,7 +157,7 @@ CLOCKS = {
 
 @pytest.mark.parametrize(("suffix", "cut"), [("mp4", (None, None)), ("mkv", (0.9, 4.1))])
 @pytest.mark.parametrize("kind", CLOCKS)
-def test_sound_whose_time_stamps_drift_against_the_picture(tmp_path, kind, suffix, cut):
+def test_audio_whose_time_stamps_drift_against_the_picture(tmp_path, kind, suffix, cut):
     clock, options = CLOCKS[kind]
     source = flashing(tmp_path / f"in.{suffix}", even(30), clock=clock, **options)
     found = normalise_video(source, tmp_path / "out.mp4", start=cut[0], end=cut[1], crop=False)

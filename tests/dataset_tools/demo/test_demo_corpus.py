@@ -1,4 +1,4 @@
-"""The rendered corpus is what its manifest says, with truth that fits picture and sound, byte for byte each time."""
+"""The rendered corpus is what its manifest says, with truth that fits picture and audio, byte for byte each time."""
 
 import dataclasses
 from itertools import pairwise
@@ -101,7 +101,7 @@ def test_every_voice_has_an_instrument(genre):
     assert {PROGRAMS[timbre] for timbre in GENRES[genre].timbres.values()} == {n.program for n in notes if not n.drum}
 
 
-def test_sound_is_the_songs_stretch_at_the_right_instant(rendered):
+def test_audio_is_the_songs_stretch_at_the_right_instant(rendered):
     song = compilation._synthesise_song(SONG, 3)
     for clip in CLIPS:
         found, rate = read_audio(rendered / "media" / "v.mp4", clip.start, clip.end - clip.start)

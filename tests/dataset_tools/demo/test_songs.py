@@ -1,4 +1,4 @@
-"""Songs of the demo corpus: the score keeps its promises and the sound follows the score."""
+"""Songs of the demo corpus: the score keeps its promises and the audio follows the score."""
 
 from itertools import pairwise
 
@@ -98,7 +98,7 @@ def test_same_seed_same_bytes_other_seed_other_song():
     assert synthesise(a, RATE).tobytes() == synthesise(b, RATE).tobytes()
 
 
-def test_sound_has_the_promised_shape_and_band(played):
+def test_audio_has_the_promised_shape_and_band(played):
     score, samples = played
     assert samples.dtype == np.float32 and samples.shape == (round(score.duration * RATE),)
     assert 0.8 < np.abs(samples).max() <= 1.0 and np.isfinite(samples).all()

@@ -66,7 +66,7 @@ def test_a_film_that_comes_late_comes(tmp_path, site, movie, monkeypatch):
 
 
 def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
-    """A stream's sound begins anew with its own clock, when its picture has long been asked."""
+    """A stream's audio begins anew with its own clock, when its picture has long been asked."""
     seen = []
     monkeypatch.setattr(fetch, "run_sandboxed", lambda _, path: seen.append(path.name) or 1e9)
 
@@ -76,8 +76,8 @@ def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
             ("picture", 20),
             ("picture", 30),
             ("picture", 50),
-            ("sound", 20),
-            ("sound", 30),
+            ("audio", 20),
+            ("audio", 30),
         ):
             setup["progress_hooks"][0](
                 {"status": "downloading", "filename": name, "tmpfilename": name, "elapsed": elapsed}
@@ -87,7 +87,7 @@ def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "_extract", extracted)
     with pytest.raises(Refused, match="seen enough"):
         fetch.fetch("http://h/", tmp_path, ONCE)
-    assert seen == ["picture", "picture", "sound"]
+    assert seen == ["picture", "picture", "audio"]
 
 
 def test_a_large_film_comes_in_large_blocks(tmp_path, site, movie):

@@ -1,4 +1,4 @@
-"""Which file is the film: its own sound, its own picture, as large as was asked for, whichever way up it is. yt-dlp itself chooses."""
+"""Which file is the film: its own audio, its own picture, as large as was asked for, whichever way up it is. yt-dlp itself chooses."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_where_all_are_larger_the_nearest_is_taken(tmp_path):
     assert chosen(tmp_path, [both("1440", 1440, 2560), both("1080", 1080, 1920)]) == "1080"
 
 
-def test_a_song_beside_the_films_is_not_their_sound(tmp_path):
+def test_a_song_beside_the_films_is_not_their_audio(tmp_path):
     films = [
         both("540", 576, 1024),
         both("720", 720, 1280),
@@ -73,7 +73,7 @@ def test_a_song_beside_the_films_is_not_their_sound(tmp_path):
         assert err.value.status == "permanent"
 
 
-def test_sound_that_is_known_to_be_the_films_own_is_taken(tmp_path):
+def test_audio_that_is_known_to_be_the_films_own_is_taken(tmp_path):
     youtube = [both("18", 640, 360), picture("136", 1280, 720), audio("140")]
     assert chosen(tmp_path, youtube, "Youtube") == "136+140"
     apart = [picture("v", 1280, 720), audio("a")]
@@ -110,7 +110,7 @@ def test_the_original_language_is_taken_whatever_its_quality(tmp_path):
         audio("ko", acodec="opus", ext="webm", abr=64),
     ]
     assert chosen(tmp_path, [picture("v", 1280, 720), *hls]) == "v+ko", (
-        "an alternate sound is not the default, though it is larger"
+        "alternate audio is not the default, though it is larger"
     )
     unknown = both("96", 1280, 720)
     assert chosen(tmp_path, [unknown, original, picture("135", 854, 480)], "Youtube") == "96", (

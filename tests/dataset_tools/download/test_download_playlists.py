@@ -35,14 +35,14 @@ def test_hls_by_byte_ranges(tmp_path, site, files):
     ]
 
 
-def test_hls_with_its_sound_apart(tmp_path, site, files):
-    master = ('#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",DEFAULT=YES,AUTOSELECT=YES,URI="sound.m3u8"\n'
+def test_hls_with_its_audio_apart(tmp_path, site, files):
+    master = ('#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",DEFAULT=YES,AUTOSELECT=YES,URI="audio.m3u8"\n'
               '#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION=64x48,CODECS="avc1.42c01e,mp4a.40.2",AUDIO="a"\npicture.m3u8\n')  # fmt: skip
     for kind, inits in (("m4s", 1), ("ts", 0)):
         site.bodies.update(files)
         pieces = {
             f"{name}_m3u8": playlist(2, inits=inits, suffix=kind, prefix=prefix)
-            for name, prefix in (("picture", "v"), ("sound", "a"))
+            for name, prefix in (("picture", "v"), ("audio", "a"))
         }
         row, path = got(tmp_path / kind, site, "film.m3u8", film_m3u8=master.encode(), **pieces)
         assert row.status == "ok" and 5.9 < row.seconds < 6.3, row

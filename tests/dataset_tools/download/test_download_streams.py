@@ -1,4 +1,4 @@
-"""Films whose picture and sound come apart, without a length or in a list: all of it, in step, or one reason why not."""
+"""Films whose picture and audio come apart, without a length or in a list: all of it, in step, or one reason why not."""
 
 import dataclasses
 import re
@@ -67,7 +67,7 @@ def mpd(v=0, a=0, kind="static"):
 @pytest.mark.parametrize(("picture", "audio", "offsets"), [
     (0, 0, (0, 0)), (3600, 3600, (0, 0)), (0, 100, (0, 100 * 44100)), (7, 0, (7000, 0)), (9, 3600, (9000, 3600 * 44100)),
 ])  # fmt: skip
-def test_picture_and_sound_keep_their_clocks(tmp_path, site, files, picture, audio, offsets):
+def test_picture_and_audio_keep_their_clocks(tmp_path, site, files, picture, audio, offsets):
     rate = int(re.search(rb"mdhd.{12}(.{4})", files["v.mp4"], re.DOTALL)[1].hex(), 16)
     site.bodies.update(
         {"v": late(files["v.mp4"], picture, rate), "a": late(files["a.mp4"], audio, RATE), "film.mpd": mpd(*offsets)}
@@ -79,7 +79,7 @@ def test_picture_and_sound_keep_their_clocks(tmp_path, site, files, picture, aud
 
 @pytest.mark.parametrize("name", ["film.mpd", "pieces.m3u8"])
 def test_the_size_of_a_film_is_that_of_all_its_files(tmp_path, site, files, name):
-    """Picture and sound, or pieces, of 500 KB each."""
+    """Picture and audio, or pieces, of 500 KB each."""
     site.bodies.update(
         {"v": padded(files["v.mp4"], 500_000, 1), "a": padded(files["a.mp4"], 500_000, 2), "film.mpd": mpd()}
     )
@@ -93,8 +93,8 @@ def test_the_size_of_a_film_is_that_of_all_its_files(tmp_path, site, files, name
     assert run(layout, dataclasses.replace(QUICK, max_gb=0.0018))["v"].status == "ok"
 
 
-def test_sound_whose_beginning_is_missing_stays_where_it_is(tmp_path, site, files):
-    """The sound's file begins with second 1, and its stamps say so."""
+def test_audio_whose_beginning_is_missing_stays_where_it_is(tmp_path, site, files):
+    """The audio's file begins with second 1, and its stamps say so."""
     (tmp_path / "film.mp4").write_bytes(files["film.mp4"])
     ffmpeg("-ss", 1, "-i", tmp_path / "film.mp4", "-map", "0:a", "-c:a", "aac", *FRAGMENTS, tmp_path / "a.mp4")
     site.bodies.update({"v": files["v.mp4"], "a": late((tmp_path / "a.mp4").read_bytes(), 1, RATE), "film.mpd": mpd()})

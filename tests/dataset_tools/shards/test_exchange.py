@@ -195,7 +195,7 @@ def test_lists_and_names_are_read_loosely(root):
     assert [s.name for s in find_segments(out) if s.split == "train"] == sorted(train)
 
 
-def test_other_dtypes_and_16_bit_sound_are_taken(root):
+def test_other_dtypes_and_16_bit_audio_are_taken(root):
     out = export(root)
     name = (out / "train_segs.txt").read_text().split()[0]
     pose = np.load(out / "motion_s2" / f"{name}.npy")

@@ -45,7 +45,7 @@ def build_stage_inputs(root, clips=5, seconds=3.0):
 
 
 def half_an_mp3(path):
-    """A sound that ends long before its header says."""
+    """Audio that ends long before its header says."""
     soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(66150), 22050, format="MP3")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 

@@ -28,7 +28,7 @@ FRAMES, SAMPLES = 60, 44_100
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """44 s of few pictures with sound, longer than every clip of the corpus."""
+    """44 s of few pictures with audio, longer than every clip of the corpus."""
     return numbered_video(tmp_path_factory.mktemp("film") / "film.mp4", 5, 44, tone(44, 8000), 8000)
 
 
@@ -79,7 +79,7 @@ def layout(tmp_path, film, movie):
     return layout
 
 
-def test_a_sound_corpus(layout, capsys):
+def test_a_valid_corpus(layout, capsys):
     assert sources_command.main(["--corpus", "tiny", "--root", str(layout.root), "--deep"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("\n") == 1 and "tiny: 2 videos, 4 clips, 4 songs; download 2 of 2 ok; clips 3 of 4 ok" in shown
@@ -174,7 +174,7 @@ def test_a_clip_beyond_the_end_of_its_video_is_an_error(layout, capsys):
     assert check(layout, capsys) == ([], [])
 
 
-def test_a_video_without_sound_or_pictures_is_an_error(layout, capsys):
+def test_a_video_without_audio_or_pictures_is_an_error(layout, capsys):
     numbered_video(layout.manifest / "media" / "a.mp4", 5, 44)
     (layout.manifest / "media" / "b.mp4").write_bytes(b"no film" * 99)
     errors, _ = check(layout, capsys)

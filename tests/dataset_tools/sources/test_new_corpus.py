@@ -1,4 +1,4 @@
-"""`sources new`: cuts where scenes change and sound pauses, one song id for one recording, nothing overwritten."""
+"""`sources new`: cuts where scenes change and audio pauses, one song id for one recording, nothing overwritten."""
 
 import cv2
 import numpy as np
@@ -46,7 +46,7 @@ def film(path, pictures, audio):
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """A film of two rooms, the second from 5 s on, whose sound pauses from 7 to 8 s, of 12 s; one with the first 7 s of that
+    """A film of two rooms, the second from 5 s on, whose audio pauses from 7 to 8 s, of 12 s; one with the first 7 s of that
     music, a little faster, in a third room; one with other music."""
     folder = tmp_path_factory.mktemp("films")
     music = song(1, 12)

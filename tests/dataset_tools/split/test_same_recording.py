@@ -27,7 +27,7 @@ def songs():
 
 @pytest.fixture
 def heard(tmp_path, songs):
-    """A corpus of those four songs with sound, where song_3 (test) is song_0 (train) again."""
+    """A corpus of those four songs with audio, where song_3 (test) is song_0 (train) again."""
     clips = [
         Clip(clip_id=f"clip_{n}", video_id="v", song_id=f"song_{n % 4}", official_split="train" if n % 4 < 2 else "test",
              start=9.0 * n, end=9.0 * n + 8)
@@ -68,7 +68,7 @@ def test_one_recording_under_two_ids_is_merged(heard, capsys):
         assert len({row["split"] for row in rows.values() if row["song_id"] in ("song_0", "song_3")}) == 1
 
 
-def test_ignore_does_not_listen_and_an_explicit_wish_needs_sound(heard, tmp_path):
+def test_ignore_does_not_listen_and_an_explicit_wish_needs_audio(heard, tmp_path):
     assert run_heard(heard, "--same-recording", "ignore")["clip_3"]["split"] == "test"
     shutil.rmtree(heard / "data")
     assert run_heard(heard)["clip_3"]["split"] == "test"
@@ -94,8 +94,8 @@ def test_refuse_lets_a_double_stay_within_one_part(heard, capsys):
     assert "under two ids" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("damage", [b"", b"RIFF", b"no sound"])
-def test_a_sound_that_cannot_be_heard_is_one_line(tmp_path, damage):
+@pytest.mark.parametrize("damage", [b"", b"RIFF", b"no audio"])
+def test_audio_that_cannot_be_heard_is_one_line(tmp_path, damage):
     (tmp_path / "a.wav").write_bytes(damage)
     with pytest.raises(UserError, match="a.wav: not readable"):
         split._read_audio(tmp_path / "a.wav")

@@ -1,4 +1,4 @@
-"""Sounds of every format that libsndfile knows, from anyone: heard as they are, or one line."""
+"""Audio of every format that libsndfile knows, from anyone: read as it is, or one line."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ KINDS = [
 
 @pytest.mark.parametrize(("kind", "coding"), KINDS)
 def test_every_format_that_can_be_written_is_read_rightly(tmp_path, kind, coding):
-    """GSM 6.10, G.72x, NMS ADPCM, DWVW and XI can't be sought in; they are sounds like others."""
+    """GSM 6.10, G.72x, NMS ADPCM, DWVW and XI can't be sought in; they are audio files like others."""
     path, rate = tmp_path / "a.snd", 24000 if coding == "OPUS" else RATE
     try:
         soundfile.write(path, tone(rate=rate), rate, format=kind, subtype=coding)
@@ -159,22 +159,22 @@ def wav(path, values, rate=RATE, **more):
         ([0, np.inf], RATE, "holds samples that are NaN, infinite or over"),
         ([0, 1e30], RATE, "holds samples that are NaN, infinite or over"),
         ([[1e30, -1e30]] * 9, RATE, "holds samples that are NaN, infinite or over"),
-        ([], RATE, r"holds no sound \(0 samples\)"),
-        ([0.5], 768_000, r"holds no sound \(1 samples at 768000 Hz\)"),
+        ([], RATE, r"holds no audio \(0 samples\)"),
+        ([0.5], 768_000, r"holds no audio \(1 samples at 768000 Hz\)"),
         ([0.5] * 20_000, 1, "audio must have 1000 to 768000 Hz and 1 to 256 channels, found 1 Hz, 1 channels"),
         ([0.5] * 20_000, 999, "found 999 Hz"),
         ([0.5] * 20_000, 2_000_000, "found 2000000 Hz"),
         ([[0.5] * 300] * 5, RATE, "found 22050 Hz, 300 channels"),
     ],
 )
-def test_sounds_against_the_promise_are_one_line(tmp_path, values, rate, rule):
+def test_audio_against_the_promise_is_one_line(tmp_path, values, rate, rule):
     wav(tmp_path / "a.wav", values, rate)
     with pytest.raises(UserError, match=rf"a\.wav: .*{rule}") as caught:
         read_audio(tmp_path / "a.wav")
     assert "\n" not in str(caught.value)
 
 
-def test_scaled_like_whole_numbers_is_still_sound(tmp_path):
+def test_scaled_like_whole_numbers_is_still_read(tmp_path):
     wav(tmp_path / "a.wav", tone() * 32768)
     assert np.abs(read_audio(tmp_path / "a.wav")).max() == pytest.approx(16384, rel=0.01)
 
@@ -192,7 +192,7 @@ def test_hours_of_nothing_in_a_small_file_are_refused(tmp_path):
 
 
 def chained(path, *parts):
-    """Sounds one after the other in one file: (S,) or (S, 2) at a rate each."""
+    """Audio, one piece after the other in one file: (S,) or (S, 2) at a rate each."""
     data = b""
     for audio, rate in parts:
         soundfile.write(path, audio, rate)
@@ -211,7 +211,7 @@ def test_a_format_that_changes_midway_is_told_and_not_cut_off(tmp_path, name):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_changed_bytes_are_one_line_or_sound(tmp_path, seed):
+def test_changed_bytes_are_one_line_or_are_read(tmp_path, seed):
     rng = np.random.default_rng(seed)
     name = ("a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff", "a.au")[seed % 6]
     soundfile.write(tmp_path / name, tone(0.3), RATE)
@@ -226,10 +226,10 @@ def test_changed_bytes_are_one_line_or_sound(tmp_path, seed):
         assert "\n" not in str(err) and name in str(err)
 
 
-def test_what_is_no_sound_and_what_is_no_fault_of_the_sound(tmp_path):
+def test_what_is_no_audio_and_what_is_no_fault_of_the_file(tmp_path):
     (tmp_path / "a.RAW").write_bytes(bytes(1000))
-    (tmp_path / "a.mp3").write_bytes(b"no sound")
-    (tmp_path / "b.wav").write_bytes(b"no sound")
+    (tmp_path / "a.mp3").write_bytes(b"no audio")
+    (tmp_path / "b.wav").write_bytes(b"no audio")
     for name, words in (
         ("a.RAW", "no audio in a known format"),
         ("a.mp3", "no audio in a known format"),
@@ -258,7 +258,7 @@ def test_a_name_that_is_no_text_is_read(tmp_path):
 
 def test_a_folder_to_score_has_files_not_pipes(tmp_path):
     """A pipe would be waited for, for ever."""
-    folder = tmp_path / "sounds"
+    folder = tmp_path / "audio"
     folder.mkdir()
     wav(folder / "a.wav", tone())
     assert list(audio_files(folder)) == ["a"]

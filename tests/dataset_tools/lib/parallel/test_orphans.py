@@ -75,7 +75,7 @@ subprocess.run([program, "-v", "error", *"-re -f lavfi -i sine -t 60 -f null -".
 
 
 def test_ffmpeg_ends_with_the_stage_that_started_it(tmp_path):
-    """A minute of sound, as slowly as it is heard."""
+    """A minute of audio, as slowly as it is heard."""
     fails = subprocess.run(
         [imageio_ffmpeg.get_ffmpeg_exe(), "-i", "no such file"], capture_output=True, check=False
     ).returncode

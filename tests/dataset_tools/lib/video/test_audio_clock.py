@@ -1,4 +1,4 @@
-"""Sound goes where its time stamps say, and is left alone where they only jitter."""
+"""Audio goes where its time stamps say, and is left alone where they only jitter."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def recording(clock, seconds=3.0, jitter=0.0, grain=0.0):
 
 
 @pytest.mark.parametrize("grain", [0.0, 0.001])
-def test_steady_sound_is_left_bit_for_bit(grain):
+def test_steady_audio_is_left_bit_for_bit(grain):
     pieces = list(recording(lambda t: t + 0.25, grain=grain))
     audio = align_to_timestamps(pieces, RATE)
     at = round(0.25 * RATE)
@@ -41,7 +41,7 @@ def test_drift_is_taken_out(clock):
     assert np.sqrt(np.mean(np.square(error))) < 0.01 * 20000 / np.sqrt(2)
 
 
-def test_jitter_of_the_stamps_is_not_in_the_sound():
+def test_jitter_of_the_stamps_is_not_in_the_audio():
     audio = align_to_timestamps(list(recording(lambda t: 1.005 * t, jitter=0.006)), RATE, 3 * RATE)[
         0, RATE // 2 : 5 * RATE // 2
     ]
@@ -62,7 +62,7 @@ def test_gaps_are_silent_and_what_overlaps_is_the_later():
     np.testing.assert_array_equal(audio[:, RATE // 2 :], second[:, : RATE // 2])
 
 
-def test_sound_that_never_came_is_counted():
+def test_audio_that_never_came_is_counted():
     """Between pieces alone, within what was asked for; jitter and overlaps are no gaps."""
     second = sine(np.arange(RATE) / RATE)
     pieces = [(0.0, second), (1.5 * RATE, second), (2.51 * RATE, second), (3.4 * RATE, second)]

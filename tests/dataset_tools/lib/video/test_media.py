@@ -21,7 +21,7 @@ SECONDS = 2
 
 
 def film(path, audio, *, cover=None, film_first=True, size=(64, 48)):
-    """A film with sounds [(pitch in Hz, 0 for silence; disposition)] and perhaps a picture of one frame, a cover or not."""
+    """A film with audio tracks [(pitch in Hz, 0 for silence; disposition)] and perhaps a picture of one frame, a cover or not."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=30, options={"preset": "ultrafast", "x264-params": "threads=1"})
         still = None if cover is None else out.add_stream("mjpeg", rate=30)
@@ -70,7 +70,7 @@ DEFAULT, NONE = Disposition.default, Disposition(0)
         ([(900, Disposition.comment), (440, DEFAULT)], 440),
     ],
 )
-def test_the_default_sound_is_heard(tmp_path, suffix, audio, expected):
+def test_the_default_audio_is_heard(tmp_path, suffix, audio, expected):
     source = film(tmp_path / f"in.{suffix}", audio)
     assert pitch(source) == pytest.approx(expected, abs=5)
     normalise_video(source, tmp_path / "out.mp4", crop=False, need_audio=True)
@@ -78,7 +78,7 @@ def test_the_default_sound_is_heard(tmp_path, suffix, audio, expected):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_of_two_sounds_the_one_that_can_be_decoded(tmp_path, which):
+def test_of_two_audio_tracks_the_one_that_can_be_decoded(tmp_path, which):
     both = [(440, DEFAULT), (440, NONE)]
     both[which] = (900, both[which][1])
     source = undecodable_audio(film(tmp_path / "in.mp4", both), tmp_path / "unknown.mp4", which)
@@ -86,7 +86,7 @@ def test_of_two_sounds_the_one_that_can_be_decoded(tmp_path, which):
     assert pitch(source) == pytest.approx(440, abs=5)
 
 
-def test_a_sound_that_can_not_be_decoded_alone(tmp_path):
+def test_an_audio_track_that_can_not_be_decoded_alone(tmp_path):
     source = undecodable_audio(film(tmp_path / "in.mp4", [(440, DEFAULT)]), tmp_path / "unknown.mp4")
     info = probe(source)
     assert (info.has_audio, info.undecodable_audio, info.sample_rate) == (False, True, 0)
@@ -96,7 +96,7 @@ def test_a_sound_that_can_not_be_decoded_alone(tmp_path):
     assert normalise_video(source, tmp_path / "out.mp4", crop=False).audio_peak is None
 
 
-def test_a_sound_of_which_nothing_can_be_decoded_gives_way_to_the_next(tmp_path):
+def test_an_audio_track_of_which_nothing_can_be_decoded_gives_way_to_the_next(tmp_path):
     source = film(tmp_path / "in.mp4", [(900, DEFAULT), (440, NONE)])
     data = bytearray(source.read_bytes())
     with av.open(str(source)) as media:
@@ -108,7 +108,7 @@ def test_a_sound_of_which_nothing_can_be_decoded_gives_way_to_the_next(tmp_path)
     assert normalise_video(source, tmp_path / "out.mp4", crop=False, audio=False).audio_peak is None
 
 
-def test_sound_at_no_rate_is_none(tmp_path):
+def test_audio_at_no_rate_is_none(tmp_path):
     source = film(tmp_path / "in.mkv", [(440, DEFAULT)])
     data = source.read_bytes()
     rate = b"\xb5\x88" + np.array(RATE, ">f8").tobytes()  # SamplingFrequency
@@ -167,7 +167,7 @@ def test_a_picture_that_ffmpeg_does_not_know(tmp_path):
 
 
 def pieces(path, parts):
-    """An ADTS-like film: MPEG-TS whose sound is [(seconds, rate, layout, pitch)], one after the other."""
+    """An ADTS-like film: MPEG-TS whose audio is [(seconds, rate, layout, pitch)], one after the other."""
     clock, made = 0.0, []
     for number, (seconds, rate, layout, hertz) in enumerate(parts):
         part = path.with_name(f"part{number}.ts")
@@ -198,7 +198,7 @@ def pieces(path, parts):
 @pytest.mark.parametrize(
     "second", [(2.0, 48000, "mono", 880.0), (2.0, 44100, "stereo", 880.0), (2.0, 32000, "mono", 880.0)]
 )
-def test_sound_that_changes_its_form_midway(tmp_path, second):
+def test_audio_that_changes_its_form_midway(tmp_path, second):
     source = pieces(tmp_path / "in.ts", [(2.0, 48000, "stereo", 440.0), second])
     audio, rate = read_audio(source, 0.0, 4.0)
     assert rate == 48000 and audio.shape == (2, 4 * rate)
@@ -222,7 +222,7 @@ def test_a_full_disk_under_what_is_written_is_not_the_films_fault(tmp_path):
         raise av.error.InvalidDataError(0, "Invalid data")
 
 
-def test_packets_of_sound_that_can_not_be_decoded_are_counted(tmp_path):
+def test_packets_of_audio_that_can_not_be_decoded_are_counted(tmp_path):
     source = film(tmp_path / "in.mp4", [(440, DEFAULT)])
     assert normalise_video(source, tmp_path / "out.mp4", crop=False).sound_lost == 0
     data = bytearray(source.read_bytes())
@@ -239,8 +239,8 @@ def test_packets_of_sound_that_can_not_be_decoded_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [AUDIO_RATES[0] - 1, *AUDIO_RATES, AUDIO_RATES[1] + 1])
-def test_films_and_sounds_have_the_same_limits(tmp_path, rate):
-    """What is a sound in a file of its own is one in a film, too."""
+def test_films_and_audio_files_have_the_same_limits(tmp_path, rate):
+    """What is audio in a file of its own is audio in a film, too."""
     audio = np.full((1, rate), 1000, np.int16)
     write_clip(tmp_path / "a.mp4", rgb_frames(np.zeros((32, 32, 3), np.uint8) for _ in range(30)), audio, rate)
     wavfile.write(tmp_path / "a.wav", rate, audio[0])

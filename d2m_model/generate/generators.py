@@ -1,4 +1,4 @@
-"""Composes finished music for one dance: with D2M-GAN window by window, or with the prior from the dance's rhythm."""
+"""Generates finished music for one dance: with D2M-GAN window by window, or with the prior from the dance's rhythm."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -18,18 +18,18 @@ from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples,
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dance:
-    """Input of a composer: a dance of T frames. Fields that the composer does not read may be missing."""
+    """Input of a generator: a dance of T frames. Fields that the generator does not read may be missing."""
 
     frames: int
     size: tuple[int, int]
     """Width and height in px of the picture."""
     pose: np.ndarray | None = None
-    """Keypoints (T, P, J, 3) in px, or SMPL motion (T, R, 219): the stream that the composer reads."""
+    """Keypoints (T, P, J, 3) in px, or SMPL motion (T, R, 219): the stream that the generator reads."""
     visual: np.ndarray | None = None
     """(W, 2048): visual features per second."""
     beats: Beats | None = None
     genre: str | None = None
-    """Genre of the dance; None if the composer knows it already or needs none."""
+    """Genre of the dance; None if the generator knows it already or needs none."""
 
 
 class Made(NamedTuple):
@@ -38,11 +38,11 @@ class Made(NamedTuple):
     audio: np.ndarray
     """(T * 735,) float32 at 22 050 Hz."""
     codes: dict[str, torch.Tensor] | None = None
-    """Level -> generated codes (L,), if the composer generates codes."""
+    """Level -> generated codes (L,), if the generator generates codes."""
 
 
-class Composer(Protocol):
-    """A trained model that composes music."""
+class MusicGenerator(Protocol):
+    """A trained model that generates the finished music of a dance."""
 
     level: str
     """'high' or 'low'."""
@@ -52,12 +52,12 @@ class Composer(Protocol):
     def check(self, params: Params) -> None:
         """Raises UserError for invalid parameters, before a dance is read."""
 
-    def compose(self, dance: Dance, params: Params) -> Made:
+    def generate(self, dance: Dance, params: Params) -> Made:
         """Music for one dance. Equal dances and parameters give equal music."""
 
 
-class WindowComposer:
-    """Composes with D2M-GAN, which generates one window at a time."""
+class WindowGenerator:
+    """Generates with D2M-GAN, one window at a time."""
 
     def __init__(self, model: WindowModel, level: str):
         self.model, self.level, self.stream = model, level, model.stream
@@ -70,7 +70,7 @@ class WindowComposer:
                 f"generate.hop {params.hop} s and crossfade {params.crossfade} s don't fit into the model's window of {window:g} s; lower hop"
             )
 
-    def compose(self, dance: Dance, params: Params) -> Made:
+    def generate(self, dance: Dance, params: Params) -> Made:
         """The joined windows, denoised and normalised. Raises UserError as `check`."""
         assert dance.pose is not None and dance.visual is not None
         self.check(params)
@@ -81,8 +81,8 @@ class WindowComposer:
         return Made(normalise(denoise(audio, params.denoise), params.loudness, params.peak))
 
 
-class PriorComposer:
-    """Composes with a prior, which generates codes from the dance's beats in one piece."""
+class PriorGenerator:
+    """Generates with a prior: codes from the dance's beats, in one piece."""
 
     stream = "beats"
 
@@ -94,10 +94,10 @@ class PriorComposer:
 
     def check(self, params: Params) -> None:
         """Read the style once for all music that follows. Raises UserError for a style that is neither a genre of the corpus nor a
-        usable sound file."""
+        usable audio file."""
         self._style = params.style, self.player.read_style(params.style)
 
-    def compose(self, dance: Dance, params: Params) -> Made:
+    def generate(self, dance: Dance, params: Params) -> Made:
         """Music for a dance, at the loudness of `params`."""
         raw, codes = self.raw(dance, params)
         return Made(normalise(raw, params.loudness, params.peak), codes)
