@@ -13,14 +13,14 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "generator": ("generator",),
     "placing": ("codebook_init",),
     "lookup": ("soft_lookup", "temperatures"),
-    "judged": ("discriminate_entries",),
+    "discriminator": ("discriminate_entries",),
     "code loss": ("code_loss",),
     "loss weights": ("weights", "balanced"),
 }
 """Cause -> the fields of `Preset` that change it from `paper` to `fixed`; together these are all fields that differ."""
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "nets": ("motion features", "motion encoder", "generator"),
-    "entries": ("placing", "lookup", "judged"),
+    "entries": ("placing", "lookup", "discriminator"),
     "objective": ("code loss", "loss weights"),
 }
 """The causes in three groups: the networks, how their output is related to the codebook, and the training objective."""

@@ -149,14 +149,14 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
     )
     health = code_health(systems, named, own, training, codecs, songs, params)
     some = [train.clips[i] for i in sorted(set(np.linspace(0, len(train.clips) - 1, params.coded_clips).astype(int)))]
-    heard = {c.clip_id: _audio(train, c) for c in some}
+    excerpt = {c.clip_id: _audio(train, c) for c in some}
     other = "high" if "high" in levels else levels[0]  # level for systems without codes
     music = MusicDatabase(
         embedder=embedder,
         audio=training,
         genres={clip: c.genre for clip, c in by_id.items()},
         source="train split",
-        coded={level: codec.embedded(heard, embedder) for level, codec in codecs.items()},
+        coded={level: codec.embedded(excerpt, embedder) for level, codec in codecs.items()},
         level_of=lambda name: health.get(name, {}).get("level", other),
     )
     kinds, genres = {name: found.kind for name, found in named.items()}, {c.clip_id: c.genre for c in test.clips}

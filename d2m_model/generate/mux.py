@@ -52,7 +52,7 @@ class _CannotHold(Exception):
     """The container cannot hold this codec, or the way in which its pictures are shown."""
 
 
-def _look(video: Path) -> tuple:
+def _appearance(video: Path) -> tuple:
     """How a player shows the pictures of a file: pixel aspect, rotation, colours. Empty without a picture."""
     with open_media(video) as media:
         shown = find_video_stream(media, video)
@@ -92,7 +92,7 @@ def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *
             for packet in merge(packets, _audio_packets(stream, audio, delay), key=_when):
                 with _ffmpeg_writing(out):
                     target.mux(packet)
-        if copy and _look(aside) != _look(video):
+        if copy and _appearance(aside) != _appearance(video):
             raise _CannotHold
 
 

@@ -87,13 +87,13 @@ def goals_of_audio(path: Path, video: Path | None) -> np.ndarray:
     import soxr
 
     if video is not None and path.samefile(video):
-        heard = audio_of_dance(video, begin_of(video), frames_of(video))
-        if heard is None:
+        mono = audio_of_dance(video, begin_of(video), frames_of(video))
+        if mono is None:
             raise UserError(f"{path}: has no audio, so --snap has no goal; name another file")
     else:
         audio, rate = read_song(path)
-        heard = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
-    found = sharpened(music_beats(heard), heard).beats
+        mono = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
+    found = sharpened(music_beats(mono), mono).beats
     if not len(found):
         raise UserError(f"{path}: no beat was found in its audio, so --snap has no goal; name another file")
     return found

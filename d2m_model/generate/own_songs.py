@@ -113,8 +113,8 @@ def read_songs(
             except UserError as err:
                 say("generate", f"warning: left out: {err}")
                 continue
-            heard = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
-            beats = sharpened(music_beats(heard, tracker), heard)
+            mono = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
+            beats = sharpened(music_beats(mono, tracker), mono)
             cache.mkdir(parents=True, exist_ok=True)
             write_beats(kept, beats)
             beats = read_beats(kept)  # rounded as in the file, so that the next run finds the same

@@ -94,25 +94,25 @@ def _places(
     song: OwnSong, beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None
 ) -> Iterator[_Place]:
     """All places in a song with a mean speed within LIMIT and music for the whole dance."""
-    heard = song.beats
-    if len(heard.beats) < LEAST_BEATS:
+    music = song.beats
+    if len(music.beats) < LEAST_BEATS:
         return
-    numbers, own = counted(beats), counted(heard.beats)
-    accented, own_accented = _numbers_of(downbeats, beats, numbers), _numbers_of(heard.downbeats, heard.beats, own)
+    numbers, own = counted(beats), counted(music.beats)
+    accented, own_accented = _numbers_of(downbeats, beats, numbers), _numbers_of(music.downbeats, music.beats, own)
     for count, cost in COUNTS.items():
         reach = numbers * count
         for first in np.arange(0, own[-1] - reach[-1] + 1e-9, min(1.0, count)):
-            times = np.interp(first + reach, own, heard.beats)
+            times = np.interp(first + reach, own, music.beats)
             speed = (times[-1] - times[0]) / (beats[-1] - beats[0])
             begin, end = times[0] - beats[0] * speed, times[-1] + (seconds - beats[-1]) * speed
-            if abs(speed - 1) > LIMIT or begin < 0 or end > heard.seconds:
+            if abs(speed - 1) > LIMIT or begin < 0 or end > music.seconds:
                 continue
             shared = (
                 float(np.isin(first + accented * count, own_accented).mean())
                 if len(accented) and len(own_accented)
                 else None
             )
-            score = _score(shared, heard.strength, np.interp(first + reach, own, np.arange(len(own))), strength)
+            score = _score(shared, music.strength, np.interp(first + reach, own, np.arange(len(own))), strength)
             cost_here = cost + 0.5 * abs(speed - 1) / LIMIT + min(1.0, _unevenness(times, beats) / UNEVEN)
             yield _Place(song=song, times=times, downbeats=shared, score=score - cost_here)
 

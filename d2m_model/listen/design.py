@@ -67,14 +67,14 @@ def rater_assignments(systems: list[str], clips: list[str], items: int, seed: in
     rng = np.random.default_rng(seed)
     deck: list[tuple[str, str]] = []
     while True:
-        hand, held = [], []
-        while len(hand) < items:
+        assignment, held = [], []
+        while len(assignment) < items:
             if not deck:
                 deck = _shuffled_deck(systems, clips, rng)
             pair = deck.pop(0)
-            (held if pair in hand else hand).append(pair)
+            (held if pair in assignment else assignment).append(pair)
         deck = held + deck
-        yield hand
+        yield assignment
 
 
 def _shuffled_deck(systems: list[str], clips: list[str], rng: np.random.Generator) -> list[tuple[str, str]]:
@@ -103,9 +103,9 @@ def session(
             continue
         systems, clips = (list(dict.fromkeys(names)) for names in zip(*pairs))
         dealer = rater_assignments(systems, clips, min(items, len(pairs)), _number(seed, task))
-        hand = next(h for number, h in enumerate(dealer) if number == rater)
+        assignment = next(h for number, h in enumerate(dealer) if number == rater)
         rng = _rng(seed, rater, task)
-        ordered = _spread([pairs[pair] for pair in hand], rng)
+        ordered = _spread([pairs[pair] for pair in assignment], rng)
         asked = [s for s in mine if s.kind == "check"]
         asked = [asked[i] for i in rng.permutation(len(asked))[:checks]]
         for place, check in zip(np.linspace(1, len(ordered), len(asked) + 2)[1:-1][::-1], asked):

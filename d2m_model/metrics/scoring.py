@@ -202,8 +202,8 @@ def timing(
         }
         rows[clip] |= scores | {"onsets": len(generated.onsets), "reference_tempo": own.tempo}
         measured.append(scores)
-    heard, known = np.array([(len(g.onsets), len(own.onsets)) for g, own in pairs.values()], float).T
-    ratio = lambda w: {"onset_ratio": weighted_mean(w, heard) / weighted_mean(w, known)}
+    made, known = np.array([(len(g.onsets), len(own.onsets)) for g, own in pairs.values()], float).T
+    ratio = lambda w: {"onset_ratio": weighted_mean(w, made) / weighted_mean(w, known)}
     return result | _means(measured, weights) | with_intervals(ratio, len(pairs), weights)
 
 

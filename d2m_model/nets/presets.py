@@ -1,4 +1,4 @@
-"""The three presets of D2M-GAN, as data. The network that they configure is in `nets/dance_to_codes.py`.
+"""The three presets of D2M-GAN, as data: they configure `nets/dance_to_codes.py` and weigh the terms of `losses/gan_terms.py`.
 
 `paper` is Tables 7 to 11 and Eq. 2 to 8 as printed. `released` is the authors' published program. `fixed` is this project's own.
 A variant (nets/variants.py) is a preset with a few fields changed.

@@ -114,9 +114,9 @@ class _Block:
         share = (keys[:, :, : at + 1] @ turned[:, 0, :, :, None])[..., 0] * self.scale
         share = np.exp(share - share.max(-1, keepdims=True))
         share /= share.sum(-1, keepdims=True)
-        heard = (share[:, :, None] @ values[:, :, : at + 1]).reshape(len(x), -1)
+        attended = (share[:, :, None] @ values[:, :, : at + 1]).reshape(len(x), -1)
         weight, bias = self.out
-        x = x + heard @ weight + bias
+        x = x + attended @ weight + bias
         return x + _fed(x, *self.feed)
 
 

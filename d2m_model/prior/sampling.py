@@ -74,12 +74,12 @@ def sample(
             caches = [Cache(sizes.context) for _ in net.blocks]
             before = codes[sizes.seen + (first - 1) * sizes.patch : sizes.seen + now].reshape(1, -1, sizes.patch)
             h = net.through(torch.from_numpy(before).expand(rows, -1, -1), condition[:, first : t + 1], caches)[:, -1]
-            heard = h.numpy()
+            hidden = h.numpy()
             window = slice(first, first + sizes.context)
             steps.prepare(condition[:, window], rhythm.unflatten(1, (-1, sizes.patch))[:, window].flatten(1, 2))
         else:
-            heard = steps.through(codes[sizes.seen + now - sizes.patch : sizes.seen + now], caches)
-        spread = steps.spread(heard, t - first)
+            hidden = steps.through(codes[sizes.seen + now - sizes.patch : sizes.seen + now], caches)
+        spread = steps.spread(hidden, t - first)
         for j in range(max(0, known - now), sizes.patch):
             scores = steps.scores(spread[:, j], codes[now + j : now + j + sizes.seen])
             codes[sizes.seen + now + j] = _sample_code(scores, uniform[now + j], draw)

@@ -184,8 +184,8 @@ def build_page(layout: Layout, params: Params) -> str:
         )
         media = None
         if clip.clip_id in shown:
-            heard = {name: of[clip.clip_id] for name, of in controls.items() if clip.clip_id in of}
-            media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "controls": heard}
+            excerpts = {name: of[clip.clip_id] for name, of in controls.items() if clip.clip_id in of}
+            media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "controls": excerpts}
         cards.append(clip_card(clip, truth, made, based, beats.get(clip.clip_id), frame, media, order, external))
     if names:  # the best model's best clips first
         found = frame[frame.system == names[0]].set_index("clip_id").difference

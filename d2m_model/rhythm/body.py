@@ -45,8 +45,8 @@ def coco17(pose: np.ndarray) -> np.ndarray:
         raise UserError("pose must be finite numbers; write 0, 0, 0 for a joint that was not seen")
     if pose.shape[1] == 25:
         pose = pose[:, FROM_BODY25]
-    placed = (pose[..., :2] != 0).any(axis=-1)
-    seen = pose[..., 2] > 0 if pose.shape[2] == 3 and (pose[..., 2] > 0).any() else placed
+    detected = (pose[..., :2] != 0).any(axis=-1)
+    seen = pose[..., 2] > 0 if pose.shape[2] == 3 and (pose[..., 2] > 0).any() else detected
     return np.concatenate([pose[..., :2] * seen[..., None], seen[..., None]], axis=-1).astype(np.float32)
 
 

@@ -204,7 +204,7 @@ class Jobs:
     def _call(self, now: Running) -> dict[str, Any]:
         from d2m_model.studio import work_entry
 
-        def heard(what: tuple) -> None:
+        def on_message(what: tuple) -> None:
             if what[0] == "note":
                 if len(now.task.notes) < MOST_NOTES:
                     now.task.notes.append(self.without_paths(what[1], now.job))
@@ -214,7 +214,7 @@ class Jobs:
         now.task.notes.clear()
         arguments = now.job.folder, now.task.key, self.layout, self.params
         return self._process.call(
-            work_entry.perform, *arguments, timeout=TASK_SECONDS, memory=MEMORY, heard=heard,
+            work_entry.perform, *arguments, timeout=TASK_SECONDS, memory=MEMORY, on_message=on_message,
             wanted=lambda: not now.cancelled,
         )  # fmt: skip
 

@@ -148,13 +148,15 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
 
 def opinion_note(corpus: str, results: Results) -> str:
     """A note on the listening test: who rated what, or how to run one."""
-    heard = results.opinions
-    if not any(heard.get(o) for o in OPINIONS):
+    opinions = results.opinions
+    if not any(opinions.get(o) for o in OPINIONS):
         return f"Coherence and quality: `python -m d2m_model.listen --corpus {corpus}`, then `--results` and this command again."
-    people = heard.get("raters", {}).get("kept")
+    people = opinions.get("raters", {}).get("kept")
     text = f"Coherence and quality: mean opinion scores 1 to 5 of {people} raters, brackets from a crossed bootstrap of raters and clips"
-    if heard.get("split") and heard["split"] != results.metrics.get("split", heard["split"]):
-        text += f", on clips of the {heard['split']} split, where the other columns are of {results.metrics['split']}"
+    if opinions.get("split") and opinions["split"] != results.metrics.get("split", opinions["split"]):
+        text += (
+            f", on clips of the {opinions['split']} split, where the other columns are of {results.metrics['split']}"
+        )
     return text + "."
 
 
@@ -171,13 +173,15 @@ def read_results(layout: Layout) -> Results:
     path = layout.stage("evaluate") / "metrics.json"
     if not path.exists():
         raise UserError(f"{path}: not there; run `python -m d2m_model.evaluate --corpus {layout.corpus}` first")
-    opinions = layout.stage("listen") / "mos.json"
+    path_of_mos = layout.stage("listen") / "mos.json"
     try:
         metrics = json.loads(path.read_text())
-        heard = json.loads(opinions.read_text()) if opinions.exists() else {}
+        opinions = json.loads(path_of_mos.read_text()) if path_of_mos.exists() else {}
     except ValueError as err:
-        raise UserError(f"{path} or {opinions.name}: not JSON ({err}); run the command that writes it again") from None
-    return Results(metrics=metrics, opinions=heard)
+        raise UserError(
+            f"{path} or {path_of_mos.name}: not JSON ({err}); run the command that writes it again"
+        ) from None
+    return Results(metrics=metrics, opinions=opinions)
 
 
 def make_tables(layout: Layout, params: Params, results: Results) -> list[Table]:

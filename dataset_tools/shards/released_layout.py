@@ -248,12 +248,12 @@ def _read_array(folder: Path, stream: str, name: str, *shapes: tuple[int, ...]) 
 
 def _read_audio(path: Path) -> np.ndarray:
     try:
-        audio = read_samples(path, most=SEGMENT_SAMPLES)  # limits the memory
+        samples = read_samples(path, most=SEGMENT_SAMPLES)  # limits the memory
     except Unreadable as err:
         raise ValueError(f"audio: {path.name} is not readable: {err.reason}") from None
-    if audio.channels != 1 or audio.rate != SAMPLE_RATE or len(audio.audio) < SEGMENT_SAMPLES:
-        found = f"{audio.audio.shape} at {audio.rate} Hz"
+    if samples.channels != 1 or samples.rate != SAMPLE_RATE or len(samples.audio) < SEGMENT_SAMPLES:
+        found = f"{samples.audio.shape} at {samples.rate} Hz"
         raise ValueError(
             f"audio: {path.name} must be mono {SAMPLE_RATE} Hz of at least {SEGMENT_SAMPLES} samples, found {found}"
         )
-    return audio.audio[:, 0]
+    return samples.audio[:, 0]

@@ -41,17 +41,17 @@ def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, mus
         source, items = layout.manifest / "clips.csv", read_manifest_items(layout.manifest)
     else:
         source, items = layout.stage("clips") / "rows.csv", read_clip_items(layout)
-    items, heard = compare_recordings(items, layout.stage("audio"), params.same_recording)
-    if must_compare and not heard["clips"]:
+    items, compared = compare_recordings(items, layout.stage("audio"), params.same_recording)
+    if must_compare and not compared["clips"]:
         raise UserError(
             f"--same-recording {params.same_recording}: no audio in {layout.stage('audio')}; run python -m dataset_tools.audio"
         )
     rows = assign_parts(items, params, str(source))
     if params.same_recording == "refuse":
-        _refuse_same_recordings(heard, rows, str(source))
+        _refuse_same_recordings(compared, rows, str(source))
     summary: dict[str, Any] = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
-    summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
-    summary["remarks"] += describe_duplicates(heard, rows)
+    summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": compared}
+    summary["remarks"] += describe_duplicates(compared, rows)
     write_records(out or layout.stage("split") / "split.csv", rows)
     if not out:
         write_text(layout.stage("split") / "summary.json", json.dumps(summary, indent=2) + "\n")
@@ -154,11 +154,11 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
     recording have the same `recording`.
     """
     audio = [] if rule == "ignore" else [item for item in items if (folder / f"{item.clip_id}.wav").is_file()]
-    heard: dict[str, Any] = {"rule": rule, "clips": len(audio), "same": []}
+    compared: dict[str, Any] = {"rule": rule, "clips": len(audio), "same": []}
     if rule == "ignore":
-        return items, heard | {"said": "by ear: not checked (same_recording is ignore)"}
+        return items, compared | {"said": "by ear: not checked (same_recording is ignore)"}
     if not audio:
-        return items, heard | {
+        return items, compared | {
             "said": f"by ear: not checked, no audio in {folder.name}/ yet (python -m dataset_tools.audio)"
         }
     from dataset_tools.split.fingerprint import find_same_recordings, fingerprint, merge_groups
@@ -166,7 +166,7 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
     songs = {item.clip_id: item.song_id for item in audio}
     prints = RememberedPrints(list(songs), lambda clip_id: fingerprint(_read_audio(folder / f"{clip_id}.wav")))
     matches = find_same_recordings(prints, songs)
-    heard["same"] = [
+    compared["same"] = [
         {
             "songs": [songs[match.first], songs[match.second]],
             "clips": [match.first, match.second],
@@ -176,17 +176,19 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
         }
         for match in matches
     ]
-    pairs = {tuple(sorted(pair["songs"])) for pair in heard["same"]}
-    heard["said"] = f"by ear: {len(audio)} of {len(items)} clips heard, {len(pairs)} pairs of songs are one recording"
+    pairs = {tuple(sorted(pair["songs"])) for pair in compared["same"]}
+    compared["said"] = (
+        f"by ear: {len(audio)} of {len(items)} clips heard, {len(pairs)} pairs of songs are one recording"
+    )
     if rule == "merge":
         known_as = merge_groups(matches, songs)
         items = [dataclasses.replace(item, recording=known_as.get(item.song_id, "")) for item in items]
-    return items, heard
+    return items, compared
 
 
-def _refuse_same_recordings(heard: dict, rows: list[SplitRow], source: str) -> None:
+def _refuse_same_recordings(compared: dict, rows: list[SplitRow], source: str) -> None:
     part_of = {row.clip_id: row.split for row in rows}
-    for pair in heard["same"]:
+    for pair in compared["same"]:
         first, second = pair["clips"]
         if leaks((part_of[first], part_of[second])):
             raise UserError(
@@ -198,11 +200,11 @@ def _refuse_same_recordings(heard: dict, rows: list[SplitRow], source: str) -> N
 
 def _read_audio(path: Path):
     try:
-        audio = read_samples(path)
+        found = read_samples(path)
     except Unreadable as err:
         raise UserError(f"{path}: not readable ({err.reason}); run python -m dataset_tools.audio again") from None
-    if audio.rate != SAMPLE_RATE or audio.channels != 1:
+    if found.rate != SAMPLE_RATE or found.channels != 1:
         raise UserError(
-            f"{path}: must be mono at {SAMPLE_RATE} Hz, found {audio.channels} channels at {audio.rate}; run python -m dataset_tools.audio again"
+            f"{path}: must be mono at {SAMPLE_RATE} Hz, found {found.channels} channels at {found.rate}; run python -m dataset_tools.audio again"
         )
-    return audio.audio[:, 0]
+    return found.audio[:, 0]

@@ -16,10 +16,10 @@ def summarise(items: list[Item], rows: list[SplitRow], published: list[Published
     whole = _count(items)
     both = find_leaks(items, part_of, "video_id")
     remarks = compare_counts(whole, published)
-    heard = {item.song_id for item in inside["val"]} & {item.song_id for item in inside["test"]}
-    if heard:
+    shared = {item.song_id for item in inside["val"]} & {item.song_id for item in inside["test"]}
+    if shared:
         remarks.append(
-            f"val and test share {len(heard)} songs, so choices made on val are made on music of the test part"
+            f"val and test share {len(shared)} songs, so choices made on val are made on music of the test part"
         )
     tested = {item.video_id for item in inside["test"]}
     trained = tested & {item.video_id for item in inside["train"]}

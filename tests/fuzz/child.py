@@ -32,14 +32,14 @@ class Enough(BaseException):
     """Ends hypothesis before its last example."""
 
 
-class Watch:
-    """Hears which files Python code writes outside of the folders that it may write into, while a try is on."""
+class WriteGuard:
+    """Records which files Python code writes outside of the folders that it may write into, while a try is on."""
 
     def __init__(self):
         self.allowed, self.found = (), []
-        sys.addaudithook(self.hear)
+        sys.addaudithook(self.record)
 
-    def hear(self, event: str, args: tuple) -> None:
+    def record(self, event: str, args: tuple) -> None:
         if not self.allowed:
             return
         if event == "open" and isinstance(args[0], (str, bytes)):
@@ -66,11 +66,11 @@ def explore(parent: int, pipe: Connection, name: str, saved: list[Path], inputs:
     os.dup2(silence, 2)
     warnings.simplefilter("ignore")
     faulthandler.disable()
-    family, watch = importlib.import_module(f"tests.fuzz.{name}"), Watch()
+    family, guard = importlib.import_module(f"tests.fuzz.{name}"), WriteGuard()
 
     def tried(case: Case) -> None:
         pipe.send(("begins", case.reader))
-        came = attempt(family.READERS, case, scratch, watch)
+        came = attempt(family.READERS, case, scratch, guard)
         pipe.send(came)
         if came[0] not in ("taken", "refused"):
             pipe.recv()
@@ -109,7 +109,7 @@ def _invent(family, tried, inputs: int, seed: int) -> None:
         pass
 
 
-def attempt(readers: dict, case: Case, scratch: Path, watch: Watch) -> tuple[str, str]:
+def attempt(readers: dict, case: Case, scratch: Path, guard: WriteGuard) -> tuple[str, str]:
     """What came of a try and a detail: 'taken', 'refused', or a fault of one of runner.FAULTS."""
     folder = scratch / DEEP
     shutil.rmtree(scratch, ignore_errors=True)
@@ -122,9 +122,9 @@ def attempt(readers: dict, case: Case, scratch: Path, watch: Watch) -> tuple[str
     before, held = _names(scratch), _memory("VmRSS")
     with open("/proc/self/clear_refs", "w") as peak:
         peak.write("5")
-    watch.found.clear()
+    guard.found.clear()
     resource.setrlimit(resource.RLIMIT_AS, (_memory("VmSize") + ROOM, resource.RLIM_INFINITY))
-    watch.allowed = (f"{folder / 'out'}/", f"{folder / 'tmp'}/", "/dev/", "/proc/")
+    guard.allowed = (f"{folder / 'out'}/", f"{folder / 'tmp'}/", "/dev/", "/proc/")
     try:
         readers[case.reader](folder / "in", folder / "out")
         came = "taken", ""
@@ -141,11 +141,11 @@ def attempt(readers: dict, case: Case, scratch: Path, watch: Watch) -> tuple[str
     except Exception as err:  # noqa: BLE001 - that is what is looked for
         came = "traceback", f"{type(err).__name__}: {str(err)[:160]} at {_place()}"
     finally:
-        watch.allowed = ()
+        guard.allowed = ()
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     if (grown := _memory("VmHWM") - held) > MEMORY:
         came = "memory", f"{grown >> 20} MiB, {' '.join(came)}"
-    outside = watch.found + sorted(
+    outside = guard.found + sorted(
         name for name in _names(scratch) - before if not f"{name}/".startswith((f"{DEEP}/out/", f"{DEEP}/tmp/"))
     )
     return ("outside", ", ".join(outside[:3])) if outside else came

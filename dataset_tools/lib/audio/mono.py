@@ -17,21 +17,21 @@ class MonoMixer:
     """Mixes audio block by block, in order. At the end, `find_lone_channel` tells whether the channels cancelled each other."""
 
     def __init__(self, rate: int):
-        self.rate, self.heard = rate, 0
+        self.rate, self.samples = rate, 0
         self.powers: list[np.ndarray] = []
         """(C + 1,) for each second: sums of squares of the channels and of their mean."""
 
     def add(self, audio: np.ndarray) -> np.ndarray:
         """Mean of the channels, (n,) float32, of the next block (C, n) float32, full scale 1."""
         mean = audio.mean(axis=0)
-        begins = np.r_[0, np.arange(self.rate - self.heard % self.rate, len(mean), self.rate)]
+        begins = np.r_[0, np.arange(self.rate - self.samples % self.rate, len(mean), self.rate)]
         for begin, end in zip(begins, np.r_[begins[1:], len(mean)], strict=True):
             powers = np.array([np.dot(s, s) for s in (*audio[:, begin:end], mean[begin:end])], np.float64)
-            if (self.heard + begin) % self.rate:
+            if (self.samples + begin) % self.rate:
                 self.powers[-1] += powers
             elif end > begin:
                 self.powers.append(powers)
-        self.heard += len(mean)
+        self.samples += len(mean)
         return mean
 
     def find_lone_channel(self) -> int | None:
@@ -39,16 +39,16 @@ class MonoMixer:
         powers, lengths = list(self.powers), [self.rate] * len(self.powers)
         if not powers or len(powers[0]) < 3:
             return None
-        lengths[-1] = self.heard - self.rate * (len(powers) - 1)
+        lengths[-1] = self.samples - self.rate * (len(powers) - 1)
         if (
             len(powers) > 1 and lengths[-1] <= self.rate // 2
         ):  # a short rest is added to the second before it, because a few samples may cancel by chance
             powers[-2:], lengths[-2:] = [powers[-2] + powers[-1]], [lengths[-2] + lengths[-1]]
         channels, mean = np.array(powers)[:, :-1], np.array(powers)[:, -1]
-        heard = channels.mean(axis=1) > np.maximum(FAINT, QUIET * channels.mean(axis=1).sum() / self.heard) * np.array(
-            lengths
-        )
-        if not (mean < CANCELLED * channels.mean(axis=1))[heard].any():
+        audible = channels.mean(axis=1) > np.maximum(
+            FAINT, QUIET * channels.mean(axis=1).sum() / self.samples
+        ) * np.array(lengths)
+        if not (mean < CANCELLED * channels.mean(axis=1))[audible].any():
             return None
         return int(channels.sum(axis=0).argmax())
 

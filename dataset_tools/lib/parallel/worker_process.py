@@ -123,7 +123,7 @@ _sending = threading.Lock()  # a pipe must not be written by two threads at once
 def report_step(what: object = None) -> None:
     """Report that one step of the current item is done. Called by a function that runs in a worker, in any of its threads.
 
-    what: for `CallProcess.call`, whose `heard` receives it.
+    what: for `CallProcess.call`, whose `on_message` receives it.
     """
     if _parent_pipe is not None:
         with _sending:

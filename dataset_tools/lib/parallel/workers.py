@@ -151,11 +151,11 @@ class CallProcess:
 
     def call(
         self, function: Callable[..., O], *args, timeout: float, memory: int,
-        heard: Callable[[Any], object] = lambda what: None, wanted: Callable[[], bool] = lambda: True,
+        on_message: Callable[[Any], object] = lambda what: None, wanted: Callable[[], bool] = lambda: True,
     ) -> O:  # fmt: skip
         """function(*args), called in the process.
 
-        timeout: seconds. memory: bytes of address space that the process may use, if the system can limit it. heard: called with
+        timeout: seconds. memory: bytes of address space that the process may use, if the system can limit it. on_message: called with
         everything that the function reports by `report_step`. wanted: False once another thread has called `stop`, which may have been
         before the process was there.
 
@@ -174,7 +174,7 @@ class CallProcess:
             outcome: Any = None
             while kind in ("ready", "step"):
                 if kind == "step":
-                    heard(outcome)
+                    on_message(outcome)
                 while (left := worker.deadline - time.monotonic()) > 0 and not worker.has_answer:
                     connection.wait([worker.pipe], min(MAX_WAIT, left))
                 kind, outcome = worker.receive()

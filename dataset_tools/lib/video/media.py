@@ -205,13 +205,13 @@ def find_audio_streams(container) -> list[av.AudioStream]:
     """The audio streams that can be decoded; first the one that players play."""
     known = [stream for stream in container.streams.audio if stream.codec_context is not None]
     least, most = AUDIO_RATES
-    heard = [
+    usable = [
         s
         for s in known
         if least <= s.codec_context.sample_rate <= most and 1 <= s.codec_context.channels <= AUDIO_CHANNELS
     ]
     return sorted(
-        heard,
+        usable,
         key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ALTERNATIVE_AUDIO)),
     )
 

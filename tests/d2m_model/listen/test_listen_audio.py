@@ -37,7 +37,7 @@ def test_loudness_is_one_and_nothing_clips():
     assert meter.integrated_loudness(gains["loud"] * found["loud"]) == pytest.approx(level, abs=0.01)
 
 
-def test_any_system_of_table_1_can_be_judged(root):
+def test_any_system_of_table_1_can_be_rated(root):
     layout = Layout(root=root, corpus="tiny")
     coded, named = ["VQ reconstruction high", "VQ reconstruction low"], ["high-full", "low-full", "cmt", "CDCD"]
     assert study_audio.systems_of(layout) == {

@@ -45,9 +45,11 @@ def process():
 def test_calls_use_one_process_and_hear_what_it_reports(process):
     first = process.call(process_id, timeout=60, memory=MEMORY)
     assert first != os.getpid() and process.call(process_id, timeout=60, memory=MEMORY) == first
-    heard = []
-    process.call(from_threads, 8, timeout=60, memory=MEMORY, heard=heard.append)
-    assert sorted(number for number, _ in heard) == list(range(8)) and {len(text) for _, text in heard} == {100_000}
+    received = []
+    process.call(from_threads, 8, timeout=60, memory=MEMORY, on_message=received.append)
+    assert sorted(number for number, _ in received) == list(range(8)) and {len(text) for _, text in received} == {
+        100_000
+    }
     with pytest.raises(UserError, match="film.mp4: no picture"):
         process.call(refuse, timeout=60, memory=MEMORY)
     assert process.call(process_id, timeout=60, memory=MEMORY) == first, "an error ends no process"
@@ -57,7 +59,7 @@ def test_a_call_may_be_stopped_from_another_thread(process):
     first = process.call(process_id, timeout=60, memory=MEMORY)
     with pytest.raises(ProcessLost):  # as soon as it says that it sleeps
         process.call(
-            sleep, timeout=600, memory=MEMORY, heard=lambda what: threading.Thread(target=process.stop).start()
+            sleep, timeout=600, memory=MEMORY, on_message=lambda what: threading.Thread(target=process.stop).start()
         )
     assert process.call(process_id, timeout=60, memory=MEMORY) != first
 
