@@ -87,8 +87,8 @@ def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> di
 
 
 def loudness_gains(audio: Mapping[K, np.ndarray], target: float) -> tuple[dict[K, float], float]:
-    """({name: gain}, loudness): gains that bring all audio to one loudness (ITU-R BS.1770): `target` LUFS or, if one of them would
-    clip, the highest loudness at which none does. Silent and too short audio keeps a gain of 1."""
+    """({name: gain}, loudness): gains that bring all audio to one loudness (ITU-R BS.1770): `target` LUFS or, if one excerpt would
+    clip, the highest loudness at which none does. Silent and too short excerpts keep a gain of 1."""
     import pyloudnorm
 
     meter = pyloudnorm.Meter(SAMPLE_RATE)

@@ -186,8 +186,8 @@ def _permuted(systems: Mapping, models: Mapping) -> str:
         f"{len(under(names))} of {len(names)} {what}{': ' if under(names) else ''}{', '.join(under(names))}"
     )
     text = (
-        "p is the share of random permutations of a system's own audio over the dances in which they follow the dances no worse than as "
-        f"they were made; it is under {CHANCE:g} for {share(scored, 'models')}"
+        "p is the share of random permutations of a system's own music over the dances in which it follows the dances no worse than as "
+        f"it was made; p is under {CHANCE:g} for {share(scored, 'models')}"
     )
     return text + (f", and for {share(blind, 'controls that have not seen the dance')}." if blind else ".")
 

@@ -1,6 +1,6 @@
-"""The P4 difference that a system would reach by chance: its own audio, assigned to the dances at random.
+"""The P4 difference that a system would reach by chance: its own music, assigned to the dances at random.
 
-This is a permutation test (Fisher, 1935). It uses the system's own audio, so that their density, tempi and lengths have the same
+This is a permutation test (Fisher, 1935). It uses the system's own music, so that its density, tempi and lengths have the same
 effect in the null distribution. p is never 0 (Phipson and Smyth, 2010).
 """
 
