@@ -109,11 +109,11 @@ def test_other_channels_are_averaged(kind):
 
 def test_what_a_clip_loses_in_one_channel_is_said(layout):
     folder = layout.stage("clips")
-    audio = {"anti": (sine(440, 1.2), -sine(440, 1.2)), "bats": [sine(15000, 1.2) * np.hanning(36 * 1470)] * 2}
-    for name, channels in audio.items():
+    tracks = {"anti": (sine(440, 1.2), -sine(440, 1.2)), "bats": [sine(15000, 1.2) * np.hanning(36 * 1470)] * 2}
+    for name, channels in tracks.items():
         wave = np.round(32767 * np.stack(channels)).astype(np.int16)
         write_clip(folder / f"{name}.mp4", rgb_frames(coded(j) for j in range(36)), wave, 44100)
-    rows = [cut_row(name, frames=36) for name in ("a", *audio)]
+    rows = [cut_row(name, frames=36) for name in ("a", *tracks)]
     schema.write_records(folder / "rows.csv", rows)
     found = {row.id: row for row in audio.audio(layout, Params(workers=1))}
     assert (found["a"].channel, found["anti"].channel) == ("", "left")

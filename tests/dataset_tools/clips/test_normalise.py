@@ -46,8 +46,8 @@ def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rot
         video.time_base = video.codec_context.time_base = Fraction(1, TICKS)
         if rotation:
             video.set_display_rotation(rotation)
-        audio = out.add_stream("aac", rate=rate)
-        audio.codec_context.layout = layout
+        stream = out.add_stream("aac", rate=rate)
+        stream.codec_context.layout = layout
 
         def stamped(packets):
             for packet in packets if clock else ():
@@ -64,8 +64,8 @@ def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rot
             block = np.ascontiguousarray(audio[at : at + 1024].T)
             frame = av.AudioFrame.from_ndarray(block, "fltp", layout)
             frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
-            out.mux(stamped(audio.encode(frame)))
-        out.mux(stamped(audio.encode(None)))
+            out.mux(stamped(stream.encode(frame)))
+        out.mux(stamped(stream.encode(None)))
     return path
 
 
