@@ -62,7 +62,7 @@ def read_song(path: Path, start: float = 0.0) -> tuple[np.ndarray, int]:
         raise UserError(
             f"{path}: over {seconds / 60:.0f} min long at {rate} Hz; a song may have at most {most:.0f} min: cut it"
         )
-    found = read_audio(path, start)
+    found = read_audio(path, start, wanted="audio file")
     if found is None or not found[0].shape[1]:
         raise UserError(f"{path}: has no audio; leave it out")
     if found[0].shape[1] < LEAST_SECONDS * found[1]:
@@ -73,7 +73,7 @@ def read_song(path: Path, start: float = 0.0) -> tuple[np.ndarray, int]:
 def _length(path: Path) -> tuple[float, int]:
     """(length in seconds, sample rate in Hz) of a file's audio, counted from its packets without decoding, because headers may be
     missing or wrong. Counting stops a little beyond MOST_SECONDS. 0 for a file without audio."""
-    with open_media(path) as media:
+    with open_media(path, "audio file") as media:
         stream = next(iter(find_audio_streams(media)), None)
         if stream is None:
             return 0.0, 0

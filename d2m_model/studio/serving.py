@@ -17,10 +17,6 @@ from dataset_tools.lib.core.locks import file_lock
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANY = ("0.0.0.0", "::")
 """Hosts that stand for all addresses of this machine."""
-THREADS = 32
-"""Requests that are answered at once. A long video that is open but does not play keeps one of them."""
-IDLE_SECONDS = 120
-"""After this time without data, a connection is closed."""
 
 
 def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[Path], host: str, port: int) -> None:
@@ -29,7 +25,8 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
     Raises UserError for missing models, a folder without songs, an address that is not available, and where another studio has
     these jobs open.
     """
-    import waitress
+    from d2m_model.studio.http_server import create_server
+    from d2m_model.studio.session import Session
 
     check_songs(folders)
     listening = _bind(host, port)
@@ -41,10 +38,10 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
             tempfile.tempdir = str(jobs.folder)  # uploads are received there first: /tmp may be small, or in memory
             jobs.load()
             token = token_of(jobs)
-            server = waitress.create_server(
-                application(layout, jobs, token, folders, port), sockets=[listening], threads=THREADS,
-                channel_timeout=IDLE_SECONDS, max_request_body_size=params.upload_bytes + (1 << 20), ident=None,
-            )  # fmt: skip
+            session = Session(token, port)
+            server = create_server(
+                application(layout, jobs, session, folders), session, listening, params.upload_bytes + (1 << 20)
+            )
             place = f"#{add_video(jobs, video)}" if video else ""
             jobs.start()
             if host not in LOOPBACK:

@@ -17,6 +17,8 @@ from dataset_tools.lib.core.timebase import frames_to_seconds
 if TYPE_CHECKING:
     import flask
 
+    from d2m_model.studio.session import Session
+
 
 def check_songs(folders: list[Path]) -> None:
     """Raises UserError for a folder of songs that does not exist or has none."""
@@ -64,7 +66,7 @@ def add_video(jobs: Jobs, video: Path) -> str:
     return job.id
 
 
-def application(layout: Layout, jobs: Jobs, token: str, folders: list[Path], port: int) -> "flask.Flask":
+def application(layout: Layout, jobs: Jobs, session: "Session", folders: list[Path]) -> "flask.Flask":
     """The studio as a WSGI application; see `d2m_model.studio.web`."""
     from d2m_model.studio.web import create_app
 
@@ -76,4 +78,4 @@ def application(layout: Layout, jobs: Jobs, token: str, folders: list[Path], por
         return path if clip_id in known and path.is_file() else None
 
     there = [clip for clip in clips if clip_file(clip["id"])]
-    return create_app(jobs, token, clips=there, clip_file=clip_file, folders=folders, port=port)
+    return create_app(jobs, session, clips=there, clip_file=clip_file, folders=folders)

@@ -4,7 +4,6 @@ Other sites can neither read nor change anything: every request needs a cookie t
 sets, and every change needs a header that a browser lets no other site send.
 """
 
-import hmac
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from d2m_model.generate.given_files import SONGS
 from d2m_model.studio import asked, project_file, view
 from d2m_model.studio.job import SUFFIX, Job, shown_name
 from d2m_model.studio.jobs import Jobs, Unknown
+from d2m_model.studio.session import LOCKED, Session
 from dataset_tools.lib.core.atomic import atomic_write, publish
 from dataset_tools.lib.core.errors import UserError, describe_disk_error
 from dataset_tools.lib.core.limits import printable
@@ -35,28 +35,25 @@ POLICY = (
 
 
 def create_app(
-    jobs: Jobs, token: str, *, clips: list[dict[str, Any]], clip_file: Callable[[str], Path | None], folders: list[Path], port: int
+    jobs: Jobs, session: Session, *, clips: list[dict[str, Any]], clip_file: Callable[[str], Path | None], folders: list[Path]
 ) -> flask.Flask:  # fmt: skip
     """The studio as a WSGI application.
 
-    token: secret that the first address must have. clips: {id, seconds} of the clips that can be opened; clip_file: clip id -> its
-    video, None if it can't be opened. folders: the person's folders of songs. port: part of the cookie's name, so that two studios
-    on one machine keep apart.
+    clips: {id, seconds} of the clips that can be opened; clip_file: clip id -> its video, None if it can't be opened. folders: the
+    person's folders of songs.
     """
     app = flask.Flask(__name__)
     app.config.update(MAX_CONTENT_LENGTH=None)
-    cookie = f"studio-{port}"
 
     @app.before_request
     def check():
         request = flask.request
-        if request.endpoint == "page" and hmac.compare_digest(request.args.get("token", "").encode(), token.encode()):
+        if request.endpoint == "page" and session.is_token(request.args.get("token", "")):
             answer = flask.redirect(flask.url_for("page"), 303)
-            answer.set_cookie(cookie, token, max_age=YEAR, httponly=True, samesite="Strict")
+            answer.set_cookie(session.cookie, session.token, max_age=YEAR, httponly=True, samesite="Strict")
             return answer
-        if not hmac.compare_digest(request.cookies.get(cookie, "").encode(), token.encode()):
-            line = "open the address that the terminal shows"
-            return (flask.render_template("locked.html"), 401) if request.endpoint == "page" else ({"error": line}, 401)
+        if not session.is_open(request.headers.get("Cookie", "")):
+            return (flask.render_template("locked.html") if request.endpoint == "page" else {"error": LOCKED}), 401
         if request.method not in ("GET", "HEAD") and request.headers.get("X-Studio") != "1":
             return {"error": "this request does not come from the studio's page"}, 403
         most = jobs.params.upload_bytes if request.endpoint in UPLOADS else BODY_BYTES

@@ -269,7 +269,7 @@ def _sound(work: Work) -> dict[str, Any]:
         audio, rate = read_song(path)
     except UserError as err:
         told = str(err).replace(str(path), path.name).replace(path.name, work.arguments["name"])
-        raise UserError(told.replace("not a readable video", "not a readable sound")) from None
+        raise UserError(told) from None
     if work.arguments["use"] == "style":
         mono = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
         wav = work.job.folder / "sounds" / f"{work.task.number}.wav"

@@ -29,7 +29,7 @@ OVERLAP = (
 
 def read_span(path: Path) -> tuple[float | None, float]:
     """(first timestamp of a file in seconds, None without timestamps; its length in seconds, 0 if unknown)."""
-    with open_media(path) as media:
+    with open_media(path, "media file") as media:
         length = (media.duration or 0) / av.time_base
         if media.format.name not in RAW:
             return (media.start_time or 0) / av.time_base, length
@@ -100,7 +100,7 @@ def find_step_back(path: Path, but: str = "") -> float | None:
     """Time, in seconds, at which the timestamps of a stream jump back, because another video or another piece starts there; None if
     they do not. Containers that FFmpeg calls `but` are not checked."""
     last: dict[int, float] = {}
-    with open_media(path) as media:
+    with open_media(path, "media file") as media:
         if media.format.name == but:
             return None
         for packet in iterate_packets(media, path):
@@ -120,7 +120,7 @@ def join_pieces(pieces: Sequence[Path], out: Path, known: Sequence[float] = ()) 
     Returns the seconds added to the timestamps of each piece; another stream of the same video needs the same shifts. Raises
     Refused for pieces with different encodings, UserError for a file that is not media.
     """
-    with open_media(pieces[0]) as media:
+    with open_media(pieces[0], "media file") as media:
         kind = media.format.name
     if kind in RAW:
         with open(out, "wb") as target:
@@ -134,7 +134,7 @@ def join_pieces(pieces: Sequence[Path], out: Path, known: Sequence[float] = ()) 
         streams: dict[str, av.stream.Stream] = {}
         codecs: dict[str, tuple] = {}
         for number, piece in enumerate(pieces):
-            with open_media(piece) as media:
+            with open_media(piece, "media file") as media:
                 sources = [s for s in (*media.streams.video[:1], *media.streams.audio[:1]) if s.codec_context]
                 found = {s.type: _codec(s, kind) for s in sources}
                 if not streams:

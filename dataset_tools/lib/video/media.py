@@ -76,8 +76,8 @@ class NotEnoughMemory(UserError):
 
 
 @contextmanager
-def open_media(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a file for reading, and no other file that it may refer to.
+def open_media(path: Path, wanted: str = "video") -> Iterator[av.container.InputContainer]:
+    """Open a file for reading, and no other file that it may refer to. wanted: what the caller reads it as, for the messages.
 
     Errors of FFmpeg, here or inside the block, become a UserError of one line, or NotEnoughMemory. Errors of a full disk, if the
     block writes a file, are passed on.
@@ -87,7 +87,7 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
         raise UserError(f"{path}: file not found")
     check_boxes(path)
     try:
-        with _open(path) as container:
+        with _open(path, wanted) as container:
             yield container
     except (av.error.FFmpegError, UnicodeDecodeError) as err:
         if getattr(err, "errno", None) in DISK_FULL:
@@ -97,15 +97,15 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
                 f"{path.name}: there is not enough memory to read it: stop other programs, or use fewer workers"
             ) from None
         reason = getattr(err, "strerror", None) or str(err)
-        raise UserError(f"{path.name}: not a readable video: {reason}") from None
+        raise UserError(f"{path.name}: not a readable {wanted}: {reason}") from None
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: Path, wanted: str) -> av.container.InputContainer:
     try:
         return av.open(f"file:{path}", metadata_errors="replace", options=OPEN_OPTIONS)
     except av.error.ArgumentError:
         raise UserError(
-            f"{path.name}: not a readable video: a playlist or a script, which leads to other files"
+            f"{path.name}: not a readable {wanted}: a playlist or a script, which leads to other files"
         ) from None
 
 

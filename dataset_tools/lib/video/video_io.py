@@ -85,17 +85,22 @@ def read_rgb(path: Path) -> Iterator[np.ndarray]:
 
 
 def read_audio(
-    path: Path, start: float = 0.0, seconds: float | None = None, lost: list[float] | None = None
+    path: Path,
+    start: float = 0.0,
+    seconds: float | None = None,
+    lost: list[float] | None = None,
+    wanted: str = "video",
 ) -> tuple[np.ndarray, int] | None:
     """(audio (C, N) int16 from `start` on, C 1 or 2; samples per second, as in the file). None if no audio can be decoded.
 
     seconds: length; N is exactly round(seconds * rate), with silence where the file has no audio. None: to the end.
     lost: receives the length, in seconds, of each undecodable packet and of the gaps without packets, which are silent.
+    wanted: as for `open_media`.
 
     Samples are aligned to their timestamps, see `audio_clock`. Of several audio streams the one that players play is read, or
     the next if none of it can be decoded. Raises UserError for timestamps that decrease.
     """
-    with open_media(path) as container:
+    with open_media(path, wanted) as container:
         streams = find_audio_streams(container)
         for stream in streams:
             rate, channels = stream.codec_context.sample_rate, min(2, stream.codec_context.channels)

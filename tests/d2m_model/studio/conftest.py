@@ -13,6 +13,7 @@ from d2m_model.studio.job import Job, Task
 from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.params import Params
 from d2m_model.studio.project_file import pack
+from d2m_model.studio.session import Session
 from d2m_model.studio.stage import application
 from dataset_tools.lib.core.array_file import write_npy
 from dataset_tools.lib.core.atomic import write_text
@@ -41,7 +42,7 @@ def jobs(layout) -> Jobs:
 
 
 def client_of(jobs: Jobs, *, cookie: bool = True):
-    client = application(jobs.layout, jobs, TOKEN, [], 8322).test_client()
+    client = application(jobs.layout, jobs, Session(TOKEN, 8322), []).test_client()
     if cookie:
         client.set_cookie("studio-8322", TOKEN)
     return client

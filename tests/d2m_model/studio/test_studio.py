@@ -144,7 +144,7 @@ def test_a_sound_is_imitated_and_songs_are_fitted(root, studio, job, tmp_path):
     assert fitted["state"] == "done" and fitted["told"].startswith("My song.flac from "), fitted
     broken = studio.ask("POST", f"/api/jobs/{job}/sounds?name=x.mp3&kind=song", data=b"no sound at all")["number"]
     sound = next(s for s in studio.finished(job)["sounds"] if s["number"] == broken)
-    assert sound["error"].startswith("x.mp3: not a readable sound")
+    assert sound["error"].startswith("x.mp3: not a readable audio file")
     assert sound["state"] == "failed" and str(root) not in sound["error"] and "\n" not in sound["error"]
     studio.ask("DELETE", f"/api/jobs/{job}/sounds/{broken}")
 

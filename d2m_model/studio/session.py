@@ -1,0 +1,24 @@
+"""Who may ask: a browser with the cookie that the printed address sets."""
+
+import hmac
+
+from werkzeug.http import parse_cookie
+
+LOCKED = "open the address that the terminal shows"
+"""What everybody else is told."""
+
+
+class Session:
+    """The secret of a studio and the cookie that holds it. The cookie's name has the port, because browsers send a host's cookies to all
+    of its ports, and two studios of one machine have different secrets."""
+
+    def __init__(self, token: str, port: int):
+        self.token, self.cookie = token, f"studio-{port}"
+
+    def is_token(self, given: str) -> bool:
+        """Whether this is the secret."""
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+    def is_open(self, cookies: str) -> bool:
+        """Whether a request with this `Cookie` header may see and change everything."""
+        return self.is_token(parse_cookie(cookies).get(self.cookie, ""))
