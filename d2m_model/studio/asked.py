@@ -1,18 +1,26 @@
-"""What the page asks for: checks the values of its requests and turns them into tasks."""
+"""What the page asks for: turns its requests into tasks and files."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from d2m_model.generate.params import FARTHEST_SHIFT, FASTEST, SLOWEST
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.tempo import with_tempo
-from d2m_model.rhythm.beats_file import MOST_BEATS, Beats, as_numbers, read_beats, write_beats
+from d2m_model.rhythm.beats_file import Beats, as_numbers, read_beats, write_beats
 from d2m_model.rhythm.editing import doubled, halved, shifted, snapped, with_beats
-from d2m_model.studio.job import MOST_NUMBER, MUSIC, Job, Task
+from d2m_model.studio.history import History, edited, history_of, write_history
+from d2m_model.studio.job import MUSIC, Job, Task
 from d2m_model.studio.jobs import Jobs, Unknown
+from d2m_model.studio.requests import (
+    BeatsRequest,
+    ChangeRequest,
+    ExportRequest,
+    OwnMusicRequest,
+    SaveRequest,
+    Sound,
+    TakeRequest,
+)  # fmt: skip
 from dataset_tools.lib.core.atomic import publish
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.json_file import read_json
@@ -30,111 +38,6 @@ EXPORTS = {
     "project": "project.zip",
 }
 """Kind of export -> key of its task and name of its file."""
-Seconds = float
-
-
-class Request(BaseModel):
-    """Values of one request; unknown ones are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-R = TypeVar("R", bound=Request)
-
-
-class Sound(Request):
-    """A sound of the job, by its number."""
-
-    sound: int = Field(ge=1)
-
-
-class TakeRequest(Request):
-    """New takes, or one with a part of an earlier take generated again."""
-
-    level: Literal["high", "low"] = "high"
-    seed: int = Field(0, ge=0, lt=2**53)
-    style: Annotated[str, Field(max_length=200)] | Sound = ""
-    strictness: float = Field(1.0, ge=0, le=20)
-    loudness: float = Field(-16.0, ge=-70, le=0)
-    count: int = Field(1, ge=1, le=20)
-    from_: int | None = Field(None, alias="from", ge=1)
-    redo: tuple[Seconds, Seconds] | None = Field(None, strict=False)
-    keep: tuple[Seconds, Seconds] | None = Field(None, strict=False)
-
-    @model_validator(mode="after")
-    def _together(self) -> "TakeRequest":
-        if (self.from_ is not None) != ((self.redo or self.keep) is not None) or (self.redo and self.keep):
-            raise ValueError("from goes together with one of redo and keep")
-        if self.from_ is not None and self.count > 1:
-            raise ValueError("one take at a time has a part generated again")
-        for region in (self.redo, self.keep):
-            if region and not 0 <= region[0] < region[1]:
-                raise ValueError("a region must end after it starts")
-        if not self.strictness and self.style:
-            raise ValueError("a style changes nothing where strictness is 0")
-        return self
-
-
-class BeatsRequest(Request):
-    """The person's beats, in seconds."""
-
-    beats: list[Seconds] = Field(max_length=MOST_BEATS)
-    downbeats: list[Seconds] = Field([], max_length=MOST_BEATS)
-
-
-class ChangeRequest(BeatsRequest):
-    """A change of all beats."""
-
-    operation: Literal["halve", "double", "tempo", "shift", "snap", "reset"]
-    bpm: float = Field(120.0, ge=SLOWEST, le=FASTEST)
-    seconds: float = Field(0.0, ge=-FARTHEST_SHIFT, le=FARTHEST_SHIFT)
-    to: Annotated[str, Field(max_length=20)] | Annotated[int, Field(ge=1, le=MOST_NUMBER)] = "motion"
-
-
-class OwnMusicRequest(Request):
-    """Music from the person's songs: an offered folder, or those sent to the job."""
-
-    folder: int | Literal["uploaded"]
-    loudness: float = Field(-16.0, ge=-70, le=0)
-
-
-class ExportRequest(Request):
-    """A file to download."""
-
-    kind: Literal["video", "wav", "beats", "midi", "click", "project"]
-    take: int | None = Field(None, ge=1)
-    mix: float = Field(0.0, ge=0, le=1)
-    """Gain of the video's own sound under the music of an exported video."""
-
-
-class DancerRequest(Request):
-    """The dancer to follow."""
-
-    dancer: int = Field(ge=0)
-
-
-class ClipRequest(Request):
-    """A clip of the corpus."""
-
-    clip: str = Field(max_length=200)
-
-
-class CancelRequest(Request):
-    """What to stop: everything, or one take or export."""
-
-    what: Literal["all", "take", "export"] = "all"
-    number: int | None = Field(None, ge=1)
-    name: str | None = Field(None, max_length=60)
-
-
-def read_request(kind: type[R], body: bytes) -> R:
-    """The values of a JSON body. Raises UserError, with the first mistake."""
-    try:
-        return kind.model_validate_json(body or b"{}")
-    except ValidationError as err:
-        first = err.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from None
 
 
 def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> list[int]:
@@ -212,6 +115,44 @@ def _ask_music(jobs: Jobs, job: Job, kind: str, arguments: dict[str, Any]) -> in
     return number
 
 
+def take_of(job: Job, number: str) -> Task:
+    """A take, whatever its state. Raises Unknown."""
+    task = job.tasks.get(f"take-{number}")
+    if task is None or task.kind not in MUSIC:
+        raise Unknown(f"take {number}")
+    return task
+
+
+def remove_take(jobs: Jobs, job: Job, number: str) -> None:
+    """Delete a take with its exports, and cancel the takes that would be made from it. Raises Unknown."""
+    with jobs.lock:
+        task = take_of(job, number)
+        exports = [t.key for t in job.tasks.values() if t.kind == "export" and t.arguments["take"] == task.number]
+        jobs.cancel(job, {t.key for t in job.tasks.values() if t.arguments.get("from") == task.number})
+        _drop(jobs, job, [task.key, *exports])
+        for suffix in (".wav", ".json", ".beats.json"):
+            (job.folder / "takes" / f"{number}{suffix}").unlink(missing_ok=True)
+        for key in exports:
+            (job.folder / "exports" / key).unlink(missing_ok=True)
+
+
+def remove_sound(jobs: Jobs, job: Job, number: str) -> None:
+    """Delete a sound that the person sent. Raises Unknown."""
+    with jobs.lock:
+        task = job.tasks.get(f"sound-{number}")
+        if task is None:
+            raise Unknown(f"sound {number}")
+        _drop(jobs, job, [task.key])
+        for path in (job.folder / task.arguments["file"], job.folder / "sounds" / f"{number}.wav"):
+            path.unlink(missing_ok=True)
+
+
+def _drop(jobs: Jobs, job: Job, keys: list[str]) -> None:
+    jobs.cancel(job, set(keys))
+    for key in keys:
+        job.drop(key)
+
+
 def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
     """Queue a file to download; its task. Raises UserError for a take that isn't there."""
     with jobs.lock:
@@ -226,10 +167,30 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
         return jobs.ask(job, name, "export", {"take": asked.take if needs_take else None, "mix": asked.mix})
 
 
-def save_beats(job: Job, asked: BeatsRequest) -> None:
-    """Write the person's beats. Raises UserError for beats outside of the video."""
-    write_beats(job.beats, _edited(job, asked))
+def save_beats(job: Job, asked: SaveRequest) -> History | None:
+    """Write the person's beats and, if it is told, how they were edited; the history that was written.
+
+    Raises UserError for beats outside of the video, and Outdated where another page saved meanwhile.
+    """
+    beats, old, found = _edited(job, asked), read_beats(job.beats), read_beats(job.found_beats)
+    history = edited(history_of(job.history, job.beats), asked.history) if asked.history else None
+    if not same_beats(beats, old):
+        write_beats(job.beats, found if same_beats(beats, found) else beats)
+    if history:
+        history = write_history(job.history, history, read_beats(job.beats))
     job.changed()
+    return history
+
+
+def beats_history(job: Job) -> History:
+    """How the beats of now were edited."""
+    _check_ready(job)
+    return history_of(job.history, job.beats)
+
+
+def same_beats(a: Beats, b: Beats) -> bool:
+    """Whether two dances have the same beats and down-beats."""
+    return np.array_equal(a.beats, b.beats) and np.array_equal(a.downbeats, b.downbeats)
 
 
 def change_beats(job: Job, asked: ChangeRequest) -> None:

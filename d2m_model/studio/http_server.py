@@ -27,12 +27,14 @@ class Unauthorized(Error):
 
     def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
         """(status, headers, body) as the application would answer."""
-        return f"{self.code} {self.reason}", [("Content-Type", "application/json")], json.dumps({"error": LOCKED}).encode()
+        return (
+            f"{self.code} {self.reason}",
+            [("Content-Type", "application/json")],
+            json.dumps({"error": LOCKED}).encode(),
+        )
 
 
-def create_server(
-    application: Callable, session: Session, listening: socket.socket, most_bytes: int
-) -> BaseWSGIServer:
+def create_server(application: Callable, session: Session, listening: socket.socket, most_bytes: int) -> BaseWSGIServer:
     """A server that is ready to `run`. most_bytes: largest body of a request that has the session's cookie."""
 
     class Parser(HTTPRequestParser):

@@ -1,11 +1,12 @@
 """A job of the studio: a folder with a video and everything made for it, each file complete or absent.
 
-    job.json                    name, video, dancer, highest numbers
+    job.json                    name, video, dancer, highest numbers, names of takes
     video.<suffix>              the video as it was given
     tasks/<key>.json            what was asked for, how far it is, what came out: read, pose, rhythm, take-1, sound-1, take-1.mp4 ...
     preview.mp4  original.wav   the picture and the sound for the page
     pose.npy                    (T, P, J, 3)
     found.json  beats.json      the beats that the rhythm model found, and those that the person corrected
+    history.json                the edits that led to them, to be undone and done again
     takes/<n>.wav  <n>.json     music, and what the page draws of it
     sounds/  songs/  exports/   sounds to imitate, the person's own songs, files to download
 
@@ -43,6 +44,7 @@ KINDS = (*STEPS, *MUSIC, "sound", "export")
 KEYS = {"take": r"take-\d+", "own_music": r"take-\d+", "sound": r"sound-\d+", "export": r".*\..*"}
 """Kind -> what the key of such a task looks like; a step's key is its kind."""
 NAME_LENGTH = 120
+TAKE_NAME_LENGTH = 60
 MOST_NUMBER = 9999
 """Highest number of a take or sound."""
 MOST_NOTES = 200
@@ -103,6 +105,8 @@ class Job:
         self.tasks: dict[str, Task] = {}
         self.numbers: dict[str, int] = {}
         """'take', 'sound' -> the highest number that one had, so that no other one gets it: pages keep what they know of a number."""
+        self.names: dict[int, str] = {}
+        """Number of a take -> the name that the person gave it."""
         self.revision = 0
         """Changes with every saved change."""
 
@@ -119,6 +123,7 @@ class Job:
             "video": self.video,
             "dancer": self.dancer,
             "numbers": self.numbers,
+            "names": self.names,
         }
         write_text(self.folder / "job.json", json.dumps(record, indent=2) + "\n")
         self.revision += 1
@@ -134,10 +139,20 @@ class Job:
         prefix, _, number = key.partition("-")
         if number.isdigit() and int(number) > self.numbers.get(prefix, 0):
             self.numbers[prefix] = int(number)
+        if prefix == "take" and number.isdigit():
+            self.names.pop(int(number), None)
         self.save()
         (self.folder / "tasks" / f"{key}.json").unlink(missing_ok=True)
         self.tasks.pop(key, None)
         self.revision += 1
+
+    def name_take(self, number: int, name: str) -> None:
+        """Give a take a name; an empty one takes it away."""
+        if shown := printable_name(name, TAKE_NAME_LENGTH):
+            self.names[number] = shown
+        else:
+            self.names.pop(number, None)
+        self.save()
 
     def changed(self) -> None:
         """Tell the page that a file has changed."""
@@ -167,6 +182,11 @@ class Job:
         return self.folder / "found.json"
 
     @property
+    def history(self) -> Path:
+        """File of the edits that led to the beats."""
+        return self.folder / "history.json"
+
+    @property
     def last_asked(self) -> int:
         """Number of its newest task, in nanoseconds since 1970; 0 without tasks."""
         return max((task.asked for task in self.tasks.values()), default=0)
@@ -187,8 +207,17 @@ def new_job(jobs: Path, name: str, suffix: str) -> Job:
 
 def shown_name(name: str) -> str:
     """A file name as it is shown to people: printable, without folders, at most NAME_LENGTH characters."""
-    name = re.split(r"[\\/]", name)[-1]
-    return "".join(c for c in name if c.isprintable())[:NAME_LENGTH].strip() or "dance"
+    return printable_name(re.split(r"[\\/]", name)[-1], NAME_LENGTH) or "dance"
+
+
+def printable_name(name: str, most: int) -> str:
+    """A name without what can't be printed, at most this many characters long."""
+    return "".join(c for c in name if c.isprintable())[:most].strip()
+
+
+def file_name(text: str) -> str:
+    """A text as the name of a file on any system: characters that one of them refuses become spaces, and it begins with no dot."""
+    return " ".join(re.sub(r'[\\/:*?"<>|]', " ", printable_name(text, len(text))).split()).strip(". ") or "dance"
 
 
 def load_job(folder: Path) -> Job:
@@ -238,6 +267,14 @@ def _job_of(folder: Path, record: object) -> Job:
         if prefix not in ("take", "sound") or type(number) is not int or not 0 <= number <= MOST_NUMBER:
             raise ValueError("job.json is damaged")
         job.numbers[prefix] = number
+    names = record.get("names", {})
+    if not isinstance(names, dict) or len(names) > MOST_NUMBER:
+        raise ValueError("job.json is damaged")
+    for take, given in names.items():
+        if not re.fullmatch(r"[1-9]\d{0,3}", take) or not isinstance(given, str):
+            raise ValueError("job.json is damaged")
+        if shown := printable_name(given, TAKE_NAME_LENGTH):
+            job.names[int(take)] = shown
     return job
 
 

@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from d2m_model.rhythm.beats_file import read_beats
-from d2m_model.studio.asked import Sound
+from d2m_model.studio.history import read_history
 from d2m_model.studio.job import KEY, MOST_NOTES, MUSIC, NAME_LENGTH, SUFFIX, VIDEO, Job, Task, load_job
+from d2m_model.studio.requests import Sound
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
@@ -23,7 +24,7 @@ from dataset_tools.pose.overlay import BONES
 
 NUMBER = r"[1-9]\d{0,3}"
 CONTENT = re.compile(
-    rf"job\.json|{VIDEO.pattern}|preview\.mp4|original\.(wav|json)|pose\.npy|motion\.json|found\.json|beats\.json"
+    rf"job\.json|{VIDEO.pattern}|preview\.mp4|original\.(wav|json)|pose\.npy|motion\.json|found\.json|beats\.json|history\.json"
     rf"|tasks/({KEY.pattern})\.json|takes/{NUMBER}(\.wav|\.json|\.beats\.json)|sounds/(given-)?{NUMBER}{SUFFIX.pattern}"
     rf"|songs/{NUMBER}{SUFFIX.pattern}"
 )
@@ -109,6 +110,7 @@ class MusicResult(Record):
     told: Shown
     seconds: float
     lufs: float | None
+    song: Shown = ""
 
 
 class SoundArguments(Record):
@@ -243,6 +245,11 @@ def _check(job: Job) -> None:
         except UserError as err:
             raise UserError(f"not a whole project of the studio: {str(err).removeprefix(f'{path.parent}/')}") from None
         _need(abs(beats.seconds - read["seconds"]) < NEAR, f"the length of {path.name}")
+    if job.history.exists():
+        try:
+            read_history(job.history)
+        except UserError as err:
+            raise UserError(f"not a whole project of the studio: {str(err).removeprefix(f'{job.folder}/')}") from None
 
 
 def _check_task(job: Job, task: Task) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.song_fit import LIMIT
-from d2m_model.rhythm.beats_file import Beats, read_beats
-from d2m_model.studio.asked import MOST_TAKES
-from d2m_model.studio.job import MUSIC, STEPS, Job, Task
+from d2m_model.rhythm.beats_file import read_beats
+from d2m_model.studio.asked import MOST_TAKES, same_beats
+from d2m_model.studio.history import History
+from d2m_model.studio.job import MUSIC, STEPS, Job, Task, file_name
 from d2m_model.studio.jobs import Jobs
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.params import load_params
@@ -124,7 +125,8 @@ def _take_view(job: Job, task: Task) -> dict[str, Any]:
         shown = Path(style).name or "suits the dance"  # params.yaml may name a file
     model = task.kind == "take"
     return {
-        "number": task.number, "made": "model" if model else "own music", "style_name": shown if model else "",
+        "number": task.number, "name": job.names.get(task.number, ""), "file": f"{take_file(job, task.number)}.wav",
+        "made": "model" if model else "own music", "style_name": shown if model else task.result.get("song", ""),
         "told": task.result.get("told", ""), "seconds": task.result.get("seconds"), "lufs": task.result.get("lufs"),
         "old": task.state == "done" and _has_other_beats(job, task), "style": style if isinstance(style, dict) else Path(style).name,
     } | {name: asked.get(name) for name in ("level", "seed", "strictness", "loudness", "from", "redo", "keep")}  # fmt: skip
@@ -138,11 +140,20 @@ def _has_other_beats(job: Job, task: Task) -> bool:
     return then.stat().st_size != job.beats.stat().st_size or then.read_bytes() != job.beats.read_bytes()
 
 
+def _stem(job: Job) -> str:
+    return file_name(job.name.rpartition(".")[0] or job.name)
+
+
+def take_file(job: Job, number: int) -> str:
+    """The name under which a take is downloaded, without its suffix."""
+    name = job.names.get(number)
+    return f"{_stem(job)} - take {number}" + (f" - {file_name(name)}" if name else "")
+
+
 def export_view(job: Job, task: Task) -> dict[str, Any]:
     """An export as the page shows it; `file` is the name under which it is downloaded."""
-    stem = job.name.rpartition(".")[0] or job.name
     take = task.arguments["take"]
-    file = f"{stem} - take {take}.{task.key.rpartition('.')[2]}" if take else f"{stem} - {FILES[task.key]}"
+    file = f"{take_file(job, take)}.{task.key.rpartition('.')[2]}" if take else f"{_stem(job)} - {FILES[task.key]}"
     kind = (
         "project"
         if task.key == "project.zip"
@@ -174,12 +185,13 @@ def beats_view(job: Job) -> dict[str, Any]:
         "downbeats": beats.downbeats.tolist(),
         "seconds": beats.seconds,
         "tempo": beats.tempo,
-        "edited": not _equal(beats, found),
+        "edited": not same_beats(beats, found),
     }
 
 
-def _equal(a: Beats, b: Beats) -> bool:
-    return np.array_equal(a.beats, b.beats) and np.array_equal(a.downbeats, b.downbeats)
+def history_view(history: History) -> dict[str, Any]:
+    """The edits of the beats, for a page that opens the job."""
+    return history.model_dump(exclude={"format"})
 
 
 def pose_blocks(job: Job) -> tuple[int, Iterator[bytes]]:

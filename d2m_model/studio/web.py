@@ -13,7 +13,8 @@ import flask
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from d2m_model.generate.given_files import SONGS
-from d2m_model.studio import asked, project_file, view
+from d2m_model.studio import asked, project_file, requests, view
+from d2m_model.studio.history import Outdated
 from d2m_model.studio.job import SUFFIX, Job, shown_name
 from d2m_model.studio.jobs import Jobs, Unknown
 from d2m_model.studio.session import LOCKED, Session
@@ -78,7 +79,7 @@ def create_app(
 
     @app.post("/api/jobs/from-clip")
     def from_clip():
-        name = body(asked.ClipRequest).clip
+        name = body(requests.ClipRequest).clip
         source = clip_file(name)
         if source is None:
             raise Unknown(name)
@@ -142,21 +143,37 @@ def create_app(
 
     @app.put("/api/jobs/<job_id>/beats")
     def save_beats(job_id: str):
-        return _with_beats(job_id, asked.save_beats, body(asked.BeatsRequest))
+        wanted = body(requests.SaveRequest)
+        with jobs.lock:
+            job = jobs.get(job_id)
+            history = asked.save_beats(job, wanted)
+            written = history and {"version": history.version, "at": history.at}
+            return {"beats": view.beats_view(job), "history": written}
 
     @app.post("/api/jobs/<job_id>/beats/change")
     def change_beats(job_id: str):
-        return _with_beats(job_id, asked.change_beats, body(asked.ChangeRequest))
-
-    def _with_beats(job_id: str, change: Callable[[Job, Any], None], wanted: Any) -> dict[str, Any]:
+        wanted = body(requests.ChangeRequest)
         with jobs.lock:
             job = jobs.get(job_id)
-            change(job, wanted)
+            asked.change_beats(job, wanted)
             return {"beats": view.beats_view(job)}
+
+    @app.get("/api/jobs/<job_id>/history")
+    def history(job_id: str):
+        with jobs.lock:
+            return view.history_view(asked.beats_history(jobs.get(job_id)))
+
+    @app.put("/api/jobs/<job_id>/takes/<number>/name")
+    def name_take(job_id: str, number: str):
+        wanted = body(requests.NameRequest)
+        with jobs.lock:
+            job = jobs.get(job_id)
+            job.name_take(asked.take_of(job, number).number, wanted.name)
+        return {}
 
     @app.post("/api/jobs/<job_id>/dancer")
     def dancer(job_id: str):
-        wanted = body(asked.DancerRequest)
+        wanted = body(requests.DancerRequest)
         with jobs.lock:
             job = jobs.get(job_id)
             pose = job.done("pose")
@@ -169,36 +186,21 @@ def create_app(
 
     @app.post("/api/jobs/<job_id>/takes")
     def takes(job_id: str):
-        wanted = body(asked.TakeRequest)
+        wanted = body(requests.TakeRequest)
         with jobs.lock:
             return {"numbers": asked.ask_takes(jobs, jobs.get(job_id), wanted)}, 202
 
     @app.post("/api/jobs/<job_id>/own-music")
     def own_music(job_id: str):
-        wanted = body(asked.OwnMusicRequest)
+        wanted = body(requests.OwnMusicRequest)
         with jobs.lock:
             return {"numbers": [asked.ask_own_music(jobs, jobs.get(job_id), wanted, folders)]}, 202
 
     @app.delete("/api/jobs/<job_id>/takes/<number>")
     def remove_take(job_id: str, number: str):
         with jobs.lock:
-            job = jobs.get(job_id)
-            task = job.tasks.get(f"take-{number}")
-            if task is None or task.kind == "export":
-                raise Unknown(f"take {number}")
-            exports = [t.key for t in job.tasks.values() if t.kind == "export" and t.arguments["take"] == task.number]
-            jobs.cancel(job, {t.key for t in job.tasks.values() if t.arguments.get("from") == task.number})
-            _drop(job, [task.key, *exports])
-            for suffix in (".wav", ".json", ".beats.json"):
-                (job.folder / "takes" / f"{number}{suffix}").unlink(missing_ok=True)
-            for key in exports:
-                (job.folder / "exports" / key).unlink(missing_ok=True)
+            asked.remove_take(jobs, jobs.get(job_id), number)
         return {}
-
-    def _drop(job: Job, keys: list[str]) -> None:
-        jobs.cancel(job, set(keys))
-        for key in keys:
-            job.drop(key)
 
     @app.post("/api/jobs/<job_id>/sounds")
     def upload_sound(job_id: str):
@@ -227,18 +229,12 @@ def create_app(
     @app.delete("/api/jobs/<job_id>/sounds/<number>")
     def remove_sound(job_id: str, number: str):
         with jobs.lock:
-            job = jobs.get(job_id)
-            task = job.tasks.get(f"sound-{number}")
-            if task is None:
-                raise Unknown(f"sound {number}")
-            _drop(job, [task.key])
-            for path in (job.folder / task.arguments["file"], job.folder / "sounds" / f"{number}.wav"):
-                path.unlink(missing_ok=True)
+            asked.remove_sound(jobs, jobs.get(job_id), number)
         return {}
 
     @app.post("/api/jobs/<job_id>/exports")
     def export(job_id: str):
-        wanted = body(asked.ExportRequest)
+        wanted = body(requests.ExportRequest)
         with jobs.lock:
             task = asked.ask_export(jobs, jobs.get(job_id), wanted)
             return {"name": task.key, "asked": str(task.asked)}, 202
@@ -253,7 +249,7 @@ def create_app(
 
     @app.post("/api/jobs/<job_id>/cancel")
     def cancel(job_id: str):
-        job, wanted = jobs.get(job_id), body(asked.CancelRequest)
+        job, wanted = jobs.get(job_id), body(requests.CancelRequest)
         key = f"take-{wanted.number}" if wanted.what == "take" else wanted.name or ""
         jobs.cancel(job, None if wanted.what == "all" else {key})
         return {}
@@ -265,11 +261,15 @@ def create_app(
         return {}, 202
 
     def body(kind):
-        return asked.read_request(kind, flask.request.get_data())
+        return requests.read_request(kind, flask.request.get_data())
 
     @app.errorhandler(UserError)
     def unusable(err: UserError):
         return {"error": jobs.without_paths(str(err))}, 400
+
+    @app.errorhandler(Outdated)
+    def outdated(err: Outdated):
+        return {"error": str(err)}, 409
 
     @app.errorhandler(Unknown)
     def unknown(err: Unknown):

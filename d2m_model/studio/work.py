@@ -229,7 +229,7 @@ def _own_music(work: Work) -> dict[str, Any]:
     audio = normalise(made.audio, work.arguments["loudness"], params.peak, made.rate)
     song: OwnSong = made.fit.song
     name = names.get(song.name, song.name) if folder is None else song.name
-    return _finished(work, audio, made.rate, name + made.told.removeprefix(song.name))
+    return _finished(work, audio, made.rate, name + made.told.removeprefix(song.name)) | {"song": name}
 
 
 def _in_the_persons_words(text: str, names: dict[str, str]) -> str:

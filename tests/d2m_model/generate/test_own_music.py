@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from d2m_model.generate.own_music import OwnMusic, own_music
-from d2m_model.generate.own_songs import OwnSong, read_songs, sharpened
+from d2m_model.generate.own_songs import OwnSong, read_song, read_songs, sharpened
 from d2m_model.generate.song_fit import Fit, _taut, best_fit
 from d2m_model.rhythm.beats_file import Beats, tempo_of
 from dataset_tools.lib.audio.stretching import stretch
@@ -178,6 +178,13 @@ def test_songs_are_tracked_once_and_broken_files_left_out(tmp_path, capsys):
         read_songs(folder, tmp_path / "cache", tracker, "known")
     with pytest.raises(UserError, match="no such folder"):
         read_songs(tmp_path / "gone", tmp_path / "cache")
+
+
+def test_a_song_that_cannot_be_read_is_called_an_audio_file(tmp_path):
+    for content in (b"no music at all", b"#EXTM3U\n#EXTINF:9,\nother.mp3\n"):
+        (tmp_path / "song.mp3").write_bytes(content)
+        with pytest.raises(UserError, match="^song.mp3: not a readable audio file: "):
+            read_song(tmp_path / "song.mp3")
 
 
 def test_a_file_of_one_sample_is_left_out_each_time(tmp_path, capsys):

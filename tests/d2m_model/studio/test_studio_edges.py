@@ -138,6 +138,54 @@ def test_a_file_that_the_parameters_name_as_style_is_shown_without_its_folder(jo
     assert jobs.get(answer.json["id"]).tasks["take-1"].arguments["style"] == "a.wav"
 
 
+def test_a_take_has_the_name_that_the_person_gives_it(jobs, client, tmp_path):
+    job = finished_job(jobs)
+    name = lambda number, text: client.put(
+        f"/api/jobs/{job.id}/takes/{number}/name", json={"name": text}, headers=CHANGE
+    )
+    view = lambda found: client.get(f"/api/jobs/{found.id}").json
+    assert view(job)["takes"][0]["name"] == "" and view(job)["takes"][0]["file"] == "My dance - take 1.wav"
+    assert name(1, " A/B: the\u202e <slow>\n one?").status_code == 200
+    (take,) = view(job)["takes"]
+    assert (take["name"], take["file"]) == ("A/B: the <slow> one?", "My dance - take 1 - A B the slow one.wav")
+    for kind, file in (("wav", take["file"]), ("video", "My dance - take 1 - A B the slow one.mp4")):
+        client.post(f"/api/jobs/{job.id}/exports", json={"kind": kind, "take": 1}, headers=CHANGE)
+        assert view(job)["exports"][-1]["file"] == file
+    jobs.cancel(job)
+    assert load_job(job.folder).names == {1: take["name"]}
+    opened = client.post("/api/projects", data=project_of(job, tmp_path), headers=CHANGE).json["id"]
+    assert view(jobs.get(opened))["takes"][0]["name"] == take["name"]
+    for number, text in ((7, "x"), ("1.mp4", "x"), (1, "x" * 2000), (1, 3)):
+        assert name(number, text).status_code in (400, 404), number
+    assert name(1, "x" * 500).status_code == 200 and len(view(job)["takes"][0]["name"]) == 60
+    name(1, "")
+    assert view(job)["takes"][0]["file"] == "My dance - take 1.wav"
+    name(1, "kept")
+    client.delete(f"/api/jobs/{job.id}/takes/1", headers=CHANGE)
+    assert load_job(job.folder).names == {}
+    for wrong in ([], {"0": "x"}, {"x": "y"}, {"1": 3}):
+        record = {"format": 1, "name": "x", "video": "video.mp4", "dancer": 0, "names": wrong}
+        (job.folder / "job.json").write_text(json.dumps(record))
+        with pytest.raises(UserError, match="job.json is damaged"):
+            load_job(job.folder)
+
+
+def test_music_of_ones_own_is_shown_with_the_name_of_its_song(jobs, client, tmp_path):
+    job = finished_job(jobs)
+    task = job.tasks["take-1"]
+    for song in ("", "My song.flac"):
+        result = task.result | ({"song": song} if song else {})
+        made = {
+            "kind": "own_music",
+            "arguments": {"folder": None, "loudness": -16.0},
+            "state": "done",
+            "result": result,
+        }
+        job.put(Task(key="take-1", asked=9, **made))
+        assert client.get(f"/api/jobs/{job.id}").json["takes"][0]["style_name"] == song
+        assert client.post("/api/projects", data=project_of(job, tmp_path), headers=CHANGE).status_code == 201
+
+
 def test_a_job_without_takes_does_not_wait(jobs, client):
     job = finished_job(jobs)
     client.delete(f"/api/jobs/{job.id}/takes/1", headers=CHANGE)

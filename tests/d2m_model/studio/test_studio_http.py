@@ -14,7 +14,7 @@ from d2m_model.studio.stage import application
 from tests.d2m_model.studio.conftest import TOKEN
 
 LARGE = 1 << 30
-COOKIE = b"Cookie: other=\"x; studio-8322=" + TOKEN.encode() + b"\r\n"
+COOKIE = b'Cookie: other="x; studio-8322=' + TOKEN.encode() + b"\r\n"
 
 
 @pytest.fixture
