@@ -1,26 +1,15 @@
-// The beats as the person edits them: undo and redo without end, saved to the server after each edit.
-import { insist, post, put } from './api.js';
-import { keep, recall } from './history.js';
+// The beats as the person edits them: undo and redo without end, saved to the server with the beats after each edit.
+import { get, insist, post, put } from './api.js';
+import { History, sorted } from './history.js';
+import { forget, keep, recall } from './unsaved.js';
 
-const PAUSE = 300, SAME = 1e-3;
-export const round = time => Math.round(time * 1000) / 1000;
-const sorted = beats => [...beats].sort((a, b) => a.time - b.time).filter((beat, k, all) => !k || beat.time > all[k - 1].time);
+const PAUSE = 300, SAME = 1e-3, CONFLICT = 409;
 const equal = (a, b, far = 0) => a.length === b.length && a.every((beat, k) => Math.abs(beat.time - b[k].time) <= far && beat.down === b[k].down);
 const sent = beats => ({ beats: beats.map(beat => beat.time), downbeats: beats.filter(beat => beat.down).map(beat => beat.time) });
 
 function received({ beats, downbeats }) {
   const down = time => downbeats.some(other => Math.abs(other - time) < 1e-6);
   return beats.map(time => ({ time, down: down(time) }));
-}
-
-// What takes the old beats to the new ones: {label, removed, added}.
-function difference(label, old, now) {
-  const key = beat => `${beat.time} ${beat.down}`, before = new Set(old.map(key)), after = new Set(now.map(key));
-  return { label, removed: old.filter(beat => !after.has(key(beat))), added: now.filter(beat => !before.has(key(beat))) };
-}
-function apply(beats, removed, added) {
-  const gone = new Set(removed.map(beat => beat.time));
-  return sorted([...beats.filter(beat => !gone.has(beat.time)), ...added]);
 }
 
 export class Beats extends EventTarget {
@@ -31,22 +20,21 @@ export class Beats extends EventTarget {
 
   forget() {
     clearTimeout(this.timer);
-    Object.assign(this, { job: null, list: null, seconds: 0, done: [], undone: [], unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false, recalling: false });
+    Object.assign(this, { job: null, list: null, seconds: 0, history: new History(), unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false, asking: false, operating: false });
   }
 
   // The job is left: what is unsaved is sent once more, without waiting for it.
   leave() {
-    const { job, list, done, undone } = this;
-    if (this.unsaved && list) put(`/api/jobs/${job}/beats`, sent(list)).then(() => keep(job, { list, done, undone, unsaved: false })).catch(() => {});
+    const { job, list, history } = this;
+    if (this.unsaved && list) put(`/api/jobs/${job}/beats`, { ...sent(list), history: history.unsent()[0] }).then(() => forget(job)).catch(() => {});
     this.forget();
     this.tell();
   }
 
-  // Other beats are found: those of now, and the way back to them, are let go.
+  // Other beats are found: those of now are let go until they are here.
   renew() {
-    Object.assign(this, { list: null, done: [], undone: [], mergeable: '', announced: false, away: true });
+    Object.assign(this, { list: null, history: new History(), mergeable: '', announced: false, away: true });
     this.version++;
-    this.store();
     this.tell();
   }
 
@@ -59,62 +47,68 @@ export class Beats extends EventTarget {
     if (this.job !== job) {
       this.forget();
       this.job = job;
-      this.recalling = true;
-      const known = await recall(job);
+      this.asking = true;
+      const known = await recall(job); // edits that a page made while the server was away
       if (this.job !== job) return;
-      this.recalling = false;
-      if (known) Object.assign(this, { list: known.list, done: known.done, undone: known.undone, unsaved: known.unsaved });
+      this.asking = false;
+      if (known) Object.assign(this, { list: known.list, history: new History(known.history), unsaved: true });
       version = this.version;
     }
-    if (this.recalling) return;
+    if (this.asking || this.operating) return;
     this.seconds = told.seconds;
     const list = received(told);
     if (this.unsaved || this.saving) {
-      if (!this.saving) this.save();
-    } else if (this.list === null) {
-      if (version !== this.version) return; // asked before the beats were let go
-      this.list = list;
-    } else if (version !== this.version || equal(list, this.list)) {
+      if (!this.saving) this.save().catch(() => {});
+    } else if (version !== this.version) {
+      if (this.announced || this.list === null) return; // asked before an edit, or before the beats were let go
+    } else if (this.list === null || !equal(list, this.list, SAME)) {
+      return this.ask(job); // the first time, found again, or edited in another window
+    } else if (equal(list, this.list)) {
       if (this.announced) return;
-    } else if (equal(list, this.list, SAME)) {
-      this.list = list;
-    } else {
-      this.done.push(difference('beats found again, or changed elsewhere', this.list, list));
-      this.undone = [];
-      this.list = list;
-      this.store();
-    }
+    } else this.list = list; // as the server rounds them
     this.announced = true;
     this.tell();
+  }
+
+  // Gets the beats with their edits from the server.
+  async ask(job) {
+    const { version } = this;
+    this.asking = true;
+    try {
+      const told = await get(`/api/jobs/${job}/history`);
+      if (this.job !== job || version !== this.version) return;
+      const again = this.list !== null;
+      this.history = History.told(told);
+      this.list = received(told);
+      this.mergeable = '';
+      this.announced = true;
+      this.tell(again ? this.history.undoable?.label : '');
+    } catch { /* it is asked again after the next answer */ } finally {
+      if (this.job === job) this.asking = false;
+    }
   }
 
   // Replaces all beats. Edits with the same merge word that follow quickly, or the taps of one go, are undone together.
   edit(label, beats, merge = '', within = 1500) {
     const now = sorted(beats.filter(beat => beat.time >= 0 && beat.time < this.seconds));
     if (equal(now, this.list)) return false;
-    let old = this.list;
-    if (merge && merge === this.mergeable && this.done.length && performance.now() - this.mergedAt < within) {
-      const last = this.done.pop();
-      old = apply(old, last.added, last.removed);
-    }
+    const together = merge !== '' && merge === this.mergeable && performance.now() - this.mergedAt < within;
     this.mergeable = merge;
     this.mergedAt = performance.now();
-    this.done.push(difference(label, old, now));
-    this.undone = [];
+    this.history.add(label, this.list, now, together);
     this.put(now, label);
     return true;
   }
 
-  undo() { return this.travel(this.done, this.undone, 'added', 'removed', 'Undone'); }
-  redo() { return this.travel(this.undone, this.done, 'removed', 'added', 'Done again'); }
+  undo() { return this.travel(this.history.undo(this.list), 'Undone'); }
+  redo() { return this.travel(this.history.redo(this.list), 'Done again'); }
 
-  travel(from, to, out, back, word) {
-    const step = from.pop();
-    if (!step) return '';
-    to.push(step);
+  travel(found, word) {
+    if (!found) return '';
+    const [list, { label }] = found;
     this.mergeable = '';
-    this.put(apply(this.list, step[out], step[back]), `${word}: ${step.label}`);
-    return step.label;
+    this.put(list, `${word}: ${label}`);
+    return label;
   }
 
   put(list, label) {
@@ -123,12 +117,13 @@ export class Beats extends EventTarget {
     this.unsaved = true;
     this.store();
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.save(), PAUSE);
+    this.timer = setTimeout(() => this.save().catch(() => {}), PAUSE);
     this.tell(label);
   }
 
   store() {
-    keep(this.job, { list: this.list, done: this.done, undone: this.undone, unsaved: this.unsaved });
+    if (this.unsaved) keep(this.job, { list: this.list, history: this.history.stored });
+    else forget(this.job);
   }
 
   // Saves until the server has it. The promise ends when nothing is unsaved.
@@ -141,14 +136,24 @@ export class Beats extends EventTarget {
   async send() {
     const job = this.job;
     while (this.unsaved && this.job === job) {
-      const version = this.version;
+      let version, settle;
+      const attempt = () => {
+        const [edits, done] = this.history.unsent();
+        [version, settle] = [this.version, done];
+        return put(`/api/jobs/${job}/beats`, { ...sent(this.list), history: edits });
+      };
       try {
-        const { beats } = await insist(() => put(`/api/jobs/${job}/beats`, sent(this.list)), () => this.job !== job);
+        const { beats, history } = await insist(attempt, () => this.job !== job);
         if (this.job !== job) return;
+        settle(history);
         this.unsaved = this.version !== version;
         if (!this.unsaved) this.dispatchEvent(new CustomEvent('saved', { detail: beats }));
       } catch (error) {
         if (this.job !== job) return;
+        if (error.status === CONFLICT) {
+          await this.join(job);
+          continue;
+        }
         this.unsaved = false;
         this.dispatchEvent(new CustomEvent('refused', { detail: error }));
         throw error;
@@ -159,22 +164,27 @@ export class Beats extends EventTarget {
     }
   }
 
+  // Another window saved meanwhile: what was done here becomes one step after what was done there.
+  async join(job) {
+    const told = await insist(() => get(`/api/jobs/${job}/history`), () => this.job !== job);
+    if (this.job !== job) return;
+    const label = this.history.undoable?.label ?? 'edited', theirs = received(told);
+    this.history = History.told(told);
+    this.mergeable = '';
+    if (equal(theirs, this.list)) this.unsaved = false;
+    else this.history.add(label, theirs, this.list);
+    this.tell();
+  }
+
   // An operation of the server on all beats (halve, double, shift, snap, reset); it can be undone like any edit.
   async change(label, operation) {
     await this.save();
     const version = ++this.version, job = this.job;
-    const { beats } = await insist(() => post(`/api/jobs/${job}/beats/change`, { ...operation, ...sent(this.list) }));
+    this.operating = true;
+    const { beats } = await insist(() => post(`/api/jobs/${job}/beats/change`, { ...operation, ...sent(this.list) })).finally(() => { if (this.job === job) this.operating = false; });
     if (job !== this.job || version !== this.version) return null; // an edit in between wins, and is sent next
-    const list = received(beats), step = difference(label, this.list, list);
-    this.version++;
-    if (!step.removed.length && !step.added.length) return false;
-    this.mergeable = '';
-    this.done.push(step);
-    this.undone = [];
-    this.list = list;
-    this.store();
+    if (!this.edit(label, received(beats))) return false;
     this.dispatchEvent(new CustomEvent('saved', { detail: beats }));
-    this.tell(label);
     return true;
   }
 }

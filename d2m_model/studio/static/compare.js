@@ -19,7 +19,12 @@ export class Compare {
 
   get heard() { return this.picks[this.side]; }
   other(side = this.side) { return side === 'a' ? 'b' : 'a'; }
-  name(pick) { return pick === ORIGINAL ? "the video's sound" : pick === NONE ? 'no sound' : `take ${pick}`; }
+  name(pick) { return pick === ORIGINAL ? "the video's sound" : pick === NONE ? 'no sound' : this.takeName(pick); }
+
+  takeName(pick) {
+    const name = this.job?.takes.find(take => String(take.number) === pick)?.name;
+    return `take ${pick}${name ? `, ${name}` : ''}`;
+  }
 
   // Follows the job: which sounds there are, and the new takes.
   follow(job) {

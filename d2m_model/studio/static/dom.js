@@ -34,7 +34,7 @@ export const complain = error => say(error.message || String(error), 'bad');
 export const seconds = (time, digits = 2) => `${time.toFixed(digits)} s`;
 export const clock = time => time < 60 ? time.toFixed(2) : `${Math.floor(time / 60)}:${(time % 60).toFixed(2).padStart(5, '0')}`;
 export const size = bytes => bytes >= 1e9 ? `${+(bytes / 1e9).toFixed(1)} GB` : `${Math.round(bytes / 1e6)} MB`;
-export const takeWords = take => `${take.number}: ${take.style_name || take.made}${take.made === 'model' ? `, seed ${take.seed}` : ''}`;
+export const takeWords = take => `${take.number}: ${take.name || `${take.style_name || take.made}${take.made === 'model' ? `, seed ${take.seed}` : ''}`}`;
 export const counted = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
 // "cut: 120 of 246 frames"; seconds ("s", "s of music") have no plural.
 export const farWords = ({ label, done, total, unit }) => `${label}: ${done}${total ? ` of ${/^s( |$)/.test(unit) ? `${total} ${unit}` : counted(total, unit)}` : ''}`;

@@ -1,6 +1,6 @@
 // The tools that change beats: buttons and what the keys do.
 import { $, complain, options, say, seconds, write } from './dom.js';
-import { round } from './beats.js';
+import { round } from './history.js';
 import { FPS } from './player.js';
 import { Taps } from './taps.js';
 
@@ -57,14 +57,16 @@ export class Editor {
   draw() {
     const { beats, beat } = this, ready = beats.ready;
     this.timeline.setBeats(this.list, this.index);
-    $('undo').disabled = !beats.done.length;
-    $('redo').disabled = !beats.undone.length;
-    $('undo').title = beats.done.length ? `undo: ${beats.done.at(-1).label}` : '';
+    const { undoable, redoable } = beats.history;
+    $('undo').disabled = !undoable;
+    $('redo').disabled = !redoable;
+    $('undo').title = undoable ? `undo: ${undoable.label}` : '';
+    $('redo').title = redoable ? `do again: ${redoable.label}` : '';
     for (const id of ['beat-earlier', 'beat-later', 'beat-down', 'beat-delete']) $(id).disabled = !beat;
     for (const id of ['beat-add', 'tap', 'beat-before', 'beat-after', 'beats-halve', 'beats-double', 'beats-shift', 'beats-tempo', 'beats-snap', 'beats-reset']) $(id).disabled = !ready;
     $('beat-down').setAttribute('aria-pressed', Boolean(beat?.down));
     write($('beat-told'), beat ? `${this.describe()}` : 'no beat selected');
-    write($('saved'), !ready ? '' : beats.unsaved ? 'saving …' : beats.done.length ? 'saved' : '');
+    write($('saved'), !ready ? '' : beats.unsaved ? 'saving …' : undoable ? 'saved' : '');
     this.drawTempo(ready);
     write($('beats-found'), ready ? `${this.list.length} beats${this.tempo ? `, ${Math.round(this.tempo)} a minute` : ''}` : '');
   }

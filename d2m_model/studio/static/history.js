@@ -1,27 +1,70 @@
-// Keeps a job's beats, with undo and redo, in the browser's database, so that a reload loses nothing.
-const NAME = 'studio', STORE = 'beats';
+// The edits of the beats as steps that can be undone and done again. The server keeps them with the job; `kept` of them it has already.
+export const round = time => Math.round(time * 1000) / 1000;
+export const sorted = beats => [...beats].sort((a, b) => a.time - b.time).filter((beat, k, all) => !k || beat.time > all[k - 1].time);
+const paired = beats => beats.map(({ time, down }) => [time, down]), unpaired = pairs => pairs.map(([time, down]) => ({ time, down }));
 
-function database() {
-  return new Promise((resolve, reject) => {
-    const asked = indexedDB.open(NAME, 1);
-    asked.onupgradeneeded = () => asked.result.createObjectStore(STORE);
-    asked.onsuccess = () => resolve(asked.result);
-    asked.onerror = () => reject(asked.error);
-  });
+// What takes the old beats to the new ones: {label, removed, added}.
+function difference(label, old, now) {
+  const key = beat => `${beat.time} ${beat.down}`, before = new Set(old.map(key)), after = new Set(now.map(key));
+  return { label, removed: old.filter(beat => !after.has(key(beat))), added: now.filter(beat => !before.has(key(beat))) };
 }
-let opened = null;
-
-async function act(mode, action) {
-  opened ??= database();
-  const store = (await opened).transaction(STORE, mode).objectStore(STORE);
-  return new Promise((resolve, reject) => {
-    const asked = action(store);
-    asked.onsuccess = () => resolve(asked.result);
-    asked.onerror = () => reject(asked.error);
-  });
+function apply(beats, removed, added) {
+  const gone = new Set(removed.map(beat => beat.time));
+  return sorted([...beats.filter(beat => !gone.has(beat.time)), ...added]);
 }
 
-// Without a database (private windows of some browsers) the page works, and a reload forgets.
-export const recall = job => act('readonly', store => store.get(job)).catch(() => undefined);
-export const keep = (job, value) => act('readwrite', store => store.put(value, job)).catch(() => {});
-export const forget = job => act('readwrite', store => store.delete(job)).catch(() => {});
+export class History {
+  // values: what `stored` gave.
+  constructor(values = {}) {
+    Object.assign(this, { steps: [], at: 0, kept: 0, version: 0 }, values);
+  }
+
+  // As the server tells it.
+  static told({ steps, at, version }) {
+    return new History({ steps: steps.map(({ label, removed, added }) => ({ label, removed: unpaired(removed), added: unpaired(added) })), at, version, kept: steps.length });
+  }
+
+  get stored() { return { steps: this.steps, at: this.at, kept: this.kept, version: this.version }; }
+  get undoable() { return this.steps[this.at - 1] ?? null; }
+  get redoable() { return this.steps[this.at] ?? null; }
+
+  // merge: the newest step becomes a part of this one.
+  add(label, old, now, merge = false) {
+    if (merge && this.undoable) {
+      const last = this.steps[--this.at];
+      old = apply(old, last.added, last.removed);
+    }
+    this.steps.length = this.at;
+    this.kept = Math.min(this.kept, this.at);
+    this.changedFrom = Math.min(this.changedFrom ?? this.at, this.at);
+    this.steps.push(difference(label, old, now));
+    this.at++;
+  }
+
+  // [the beats after, the step] or null.
+  undo(beats) {
+    const step = this.undoable;
+    if (step) this.at--;
+    return step && [apply(beats, step.added, step.removed), step];
+  }
+
+  redo(beats) {
+    const step = this.redoable;
+    if (step) this.at++;
+    return step && [apply(beats, step.removed, step.added), step];
+  }
+
+  // What the server has not got, and what to call with its answer.
+  unsent() {
+    const { version, kept, at, steps } = this;
+    this.changedFrom = steps.length;
+    const edits = { version, kept, at, steps: steps.slice(kept).map(({ label, removed, added }) => ({ label, removed: paired(removed), added: paired(added) })) };
+    return [edits, told => {
+      const dropped = at - told.at; // a long history lost its oldest steps
+      this.steps.splice(0, dropped);
+      this.at = Math.max(0, this.at - dropped);
+      this.kept = Math.max(0, this.changedFrom - dropped);
+      this.version = told.version;
+    }];
+  }
+}

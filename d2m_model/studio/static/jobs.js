@@ -1,7 +1,7 @@
 // The start screen: drop or choose a file, a clip of the corpus, earlier jobs; and the queue.
 import { $, ask, complain, counted, make, say, seconds, show, size, wait, write } from './dom.js';
 import { post, remove, upload } from './api.js';
-import { forget } from './history.js';
+import { forget } from './unsaved.js';
 import { isSound, NO_DANCE } from './drop.js';
 import { open, refresh, state } from './state.js';
 

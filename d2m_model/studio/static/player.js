@@ -1,15 +1,16 @@
-// Plays picture and sound together. The clock of the sound leads; the picture follows by its rate, or by a seek when it is far off.
+// Plays picture and sound together. After a start or a jump the sound begins with the first frame that is seen there. From then on the
+// clock of the sound leads; the picture follows by its rate, or by a seek when it is far off.
 import { say } from './dom.js';
 
 export const FPS = 30;
-const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, AGAIN = 600, DRAWN = 21;
+const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, AGAIN = 600, DRAWN = 21, PATIENCE = 600, NEAR = 0.25;
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
 export class Player extends EventTarget {
   constructor(video, sound) {
     super();
     Object.assign(this, { video, sound, seconds: 0, place: 0, playing: false, loop: null, track: null, beats: [], clicking: false });
-    Object.assign(this, { frame: 0, drift: null, smooth: 0, startLag: 0, seekLag: 0.03, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false, still: 0.009, draws: [] });
+    Object.assign(this, { frame: 0, drift: null, smooth: 0, held: null, seekLag: 0.03, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false, still: 0.009, draws: [] });
     this.exact = 'requestVideoFrameCallback' in video; // older browsers: the picture's time is read as often as the screen is drawn
     if (this.exact) video.requestVideoFrameCallback((now, shown) => this.onFrame(now, shown));
     video.addEventListener('loadeddata', () => (this.playing ? this.chase() : this.picture()));
@@ -22,7 +23,7 @@ export class Player extends EventTarget {
 
   reset(seconds) {
     this.pause();
-    Object.assign(this, { seconds, place: 0, loop: null, track: null, drift: null });
+    Object.assign(this, { seconds, place: 0, loop: null, track: null, drift: null, held: null });
     this.tell('place');
   }
 
@@ -37,6 +38,7 @@ export class Player extends EventTarget {
   // Place in the dance, in seconds, that is heard at a time of performance.now().
   position(at) {
     if (!this.playing) return this.place;
+    if (this.held !== null) return this.held;
     return this.wrap(this.from + Math.max(0, this.now(at) - this.when));
   }
 
@@ -48,18 +50,40 @@ export class Player extends EventTarget {
     const end = this.loop ? this.loop[1] : this.seconds;
     if (this.place >= end - 0.5 / FPS || this.place < (this.loop?.[0] ?? 0)) this.place = this.loop?.[0] ?? 0;
     this.playing = true;
-    this.anchor(this.place);
     this.picture();
-    const early = this.when - this.now() - this.startLag;
-    this.fresh = 'start';
-    setTimeout(() => { if (this.playing) this.video.play().catch(() => {}); }, Math.max(0, 1000 * early));
+    this.hold(this.place);
+    this.video.play().catch(() => {});
     this.tell('state');
+  }
+
+  // The dance stands at a place until its picture is seen there; the sound waits for it.
+  hold(place) {
+    if (this.loop && (place < this.loop[0] || place >= this.loop[1])) place = this.loop[0];
+    this.held = this.last = place;
+    this.smooth = 0;
+    this.fresh = '';
+    this.sound.stop();
+    this.sound.dropClicks();
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.release(this.held, performance.now()), PATIENCE); // a picture that does not come
+  }
+
+  // Goes on from a place that is seen at a time of performance.now().
+  release(place, at) {
+    clearTimeout(this.waiting);
+    if (this.held === null || !this.playing) return;
+    this.held = null;
+    this.from = this.last = place;
+    this.when = this.now(at);
+    this.hear(this.track);
+    this.recount();
   }
 
   pause() {
     if (!this.playing) return;
     this.place = this.position();
     this.playing = false;
+    this.held = null;
     this.sound.stop();
     this.sound.dropClicks();
     this.video.pause();
@@ -89,8 +113,7 @@ export class Player extends EventTarget {
   seek(place) {
     this.place = clamp(place, 0, this.seconds);
     if (this.playing) {
-      this.sound.stop();
-      this.anchor(this.place);
+      this.hold(this.place);
       this.chase();
     } else this.picture();
     this.tell('place');
@@ -108,15 +131,15 @@ export class Player extends EventTarget {
     if (this.playing) this.place = place;
     this.loop = loop && loop[1] - loop[0] > 0.05 ? loop : null;
     if (!this.playing) return;
-    const inside = !this.loop || (place >= this.loop[0] && place < this.loop[1]);
-    this.anchor(place);
-    if (!inside) this.chase();
+    if (!this.loop || (place >= this.loop[0] && place < this.loop[1])) return this.held === null ? this.anchor(place) : undefined;
+    this.hold(place);
+    this.chase();
   }
 
   // Changes what is heard: {buffer, gain} or null. The place stays, and there is no gap.
   async hear(track) {
     this.track = track;
-    if (!this.playing) return;
+    if (!this.playing || this.held !== null) return;
     if (!track) return this.sound.stop();
     if (!this.audio) {
       const awake = await this.sound.wake();
@@ -134,7 +157,7 @@ export class Player extends EventTarget {
     if (this.playing && on && !this.audio && await this.sound.wake() && this.playing) {
       const place = this.position();
       this.audio = true;
-      this.anchor(place);
+      if (this.held === null) this.anchor(place);
     }
     this.recount();
   }
@@ -169,7 +192,8 @@ export class Player extends EventTarget {
     this.seekAt = performance.now();
     this.fresh = 'seek';
     this.video.playbackRate = 1;
-    this.video.currentTime = clamp(this.wrap(this.from + Math.max(0, this.now() - this.when) + this.seekLag), 0, this.seconds);
+    const place = this.held === null ? this.wrap(this.position() + this.seekLag) : this.held + 0.5 / FPS;
+    this.video.currentTime = clamp(place, 0, this.seconds);
   }
 
   onFrame(now, shown) {
@@ -183,18 +207,31 @@ export class Player extends EventTarget {
       this.frame = frame;
       this.tell('frame');
     }
-    if (!this.playing || this.video.seeking || this.now(at) < this.when) return;
+    if (!this.playing || this.video.seeking) return;
+    if (this.held !== null) return this.arrived(time, at);
+    if (this.now(at) < this.when) return;
     let drift = time - this.position(at);
     if (this.loop) {
       const length = this.loop[1] - this.loop[0];
       if (Math.abs(drift) > length / 2) drift -= Math.sign(drift) * length;
     }
-    if (Math.abs(drift) < 1 && this.fresh === 'start') this.startLag = clamp(this.startLag - 0.5 * drift, 0, 0.3);
     if (Math.abs(drift) < 1 && this.fresh === 'seek') this.seekLag = clamp(this.seekLag - 0.5 * drift, 0, 0.5);
     this.smooth = this.fresh ? drift : this.smooth + 0.4 * (drift - this.smooth);
     this.fresh = '';
     this.drift = drift;
     this.follow();
+  }
+
+  // A frame is seen while the sound waits. The first one after a jump may stand for a moment: the sound begins with the second.
+  arrived(time, at) {
+    if (Math.abs(time - this.held) > NEAR || this.video.paused) return;
+    if (this.fresh === 'seek') this.seekLag = clamp((at - this.seekAt) / 1000, 0, 0.5);
+    this.fresh = '';
+    if (this.moving === this.held && time > this.movedTo) {
+      this.moving = null;
+      return this.release(time, at);
+    }
+    Object.assign(this, { moving: this.held, movedTo: time });
   }
 
   follow() {
@@ -231,9 +268,9 @@ export class Player extends EventTarget {
       return this.tell('place');
     }
     if (this.loop && place < this.last - 0.5 * (this.loop[1] - this.loop[0])) this.chase();
-    else if (this.video.paused && this.now() > this.when && place < this.seconds - 2 / FPS) this.video.play().catch(() => {});
+    else if (this.video.paused && place < this.seconds - 2 / FPS) this.video.play().catch(() => {});
     this.last = place;
-    if (this.clicking && this.audio) this.scheduleClicks();
+    if (this.clicking && this.audio && this.held === null) this.scheduleClicks();
     this.tell('place');
   }
 

@@ -1,6 +1,6 @@
 // The marked region: fields, buttons, loop; and making it, or the rest, anew.
 import { $, say } from './dom.js';
-import { round } from './beats.js';
+import { round } from './history.js';
 
 const SHORTEST = 0.1 - 1e-6; // of 0.1 s, as computers count
 

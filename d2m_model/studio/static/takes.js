@@ -1,8 +1,9 @@
 // The list of takes: settings, state, play, A and B, download, delete.
 import { $, STATES, ask, complain, farWords, make, say, show, write } from './dom.js';
-import { post, remove } from './api.js';
+import { insist, post, put, remove } from './api.js';
 import { refresh } from './state.js';
 
+const NAME_LENGTH = 60;
 const stretch = ([from, to]) => `${from.toFixed(2)} to ${to.toFixed(2)} s`;
 
 export class Takes {
@@ -38,7 +39,7 @@ export class Takes {
   row(number) {
     const button = (text, label, act) => make('button', { type: 'button', textContent: text, 'aria-label': `${label} take ${number}`, onclick: act });
     const row = {
-      head: make('b', { textContent: `Take ${number}` }), state: make('span', { className: 'soft' }), told: make('span', { className: 'told soft' }),
+      head: make('b', { textContent: `Take ${number}` }), name: this.nameField(number), state: make('span', { className: 'soft' }), told: make('span', { className: 'told soft' }),
       error: make('span', { className: 'bad' }), age: make('span', { className: 'soft', hidden: true, textContent: 'made with earlier beats' }), bar: make('progress', { max: 1, hidden: true, 'aria-label': `progress of take ${number}` }),
       play: button('Play', 'play', () => this.play(number)),
       a: button('A', 'set as A:', () => this.compare.pick('a', String(number))),
@@ -49,7 +50,7 @@ export class Takes {
     };
     row.a.dataset.set = 'a';
     row.b.dataset.set = 'b';
-    row.item = make('li', { dataset: { take: number } }, make('span', {}, row.head, ' ', row.state), row.told, row.error, row.age, row.bar,
+    row.item = make('li', { dataset: { take: number } }, make('div', { className: 'head-line' }, row.head, row.name), row.state, row.told, row.error, row.age, row.bar,
       make('div', { className: 'row' }, row.play, row.a, row.b, row.save, row.stop, row.drop));
     return row;
   }
@@ -57,7 +58,7 @@ export class Takes {
   draw(row, take) {
     const done = take.state === 'done', busy = take.state === 'waiting' || take.state === 'running';
     row.item.dataset.state = take.state;
-    const made = take.made === 'own music' ? ['own music', take.style_name] : [take.style_name, `strictness ${take.strictness}`, `seed ${take.seed}`, `level ${take.level}`];
+    const made = take.made === 'own music' ? ['your own music', take.style_name] : [take.style_name, `strictness ${take.strictness}`, `seed ${take.seed}`, `level ${take.level}`];
     made.push(`${take.lufs === null || take.lufs === undefined ? take.loudness : take.lufs.toFixed(1)} LUFS`);
     if (take.redo) made.push(`${stretch(take.redo)} anew, from take ${take.from}`);
     if (take.keep) made.push(`${stretch(take.keep)} kept from take ${take.from}`);
@@ -74,9 +75,33 @@ export class Takes {
     show(row.stop, busy);
     show(row.drop, !busy);
     row.save.href = `/api/jobs/${this.job.id}/sound/${take.number}`;
-    row.save.download = `${this.job.name.replace(/\.[^.]*$/, '')} - take ${take.number}.wav`;
+    row.save.download = take.file;
+    if (document.activeElement !== row.name) row.name.value = take.name;
     show(row.age, take.old);
     for (const side of ['a', 'b']) row[side].setAttribute('aria-pressed', this.compare.picks[side] === String(take.number));
+  }
+
+  // A take's own name: typed, and kept by the server.
+  nameField(number) {
+    const field = make('input', { type: 'text', className: 'name', maxLength: NAME_LENGTH, placeholder: 'name it', autocomplete: 'off', spellcheck: false, 'aria-label': `name of take ${number}`, title: 'a name of your own for this take',
+      onkeydown: event => {
+        if (event.isComposing) return;
+        if (event.key === 'Enter') field.blur();
+        if (event.key === 'Escape') field.value = this.named(number);
+      },
+      onchange: () => this.rename(number, field.value.trim()) });
+    return field;
+  }
+
+  named(number) { return this.job.takes.find(take => take.number === number)?.name ?? ''; }
+
+  async rename(number, name) {
+    if (name === this.named(number)) return;
+    try {
+      await insist(() => put(`/api/jobs/${this.job.id}/takes/${number}/name`, { name }));
+      say(name ? `Take ${number} is called ${name}.` : `Take ${number} has no name of its own.`);
+    } catch (error) { complain(error); }
+    refresh();
   }
 
   async play(number) {

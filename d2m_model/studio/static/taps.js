@@ -1,5 +1,5 @@
 // Tapping along: the taps of one go replace the beats in the stretch from the first to the last of them.
-import { round } from './beats.js';
+import { round } from './history.js';
 
 const PAUSE = 4, MARGIN = 0.12;
 

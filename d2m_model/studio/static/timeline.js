@@ -5,7 +5,7 @@ import TimelinePlugin from './vendor/wavesurfer/plugins/timeline.esm.js';
 import { $, make, seconds as inSeconds, show } from './dom.js';
 import { passTouches } from './touch.js';
 
-const HEIGHT = 104, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1 - 1e-6, APART = 0.02;
+const HEIGHT = 104, RULER = 24, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1 - 1e-6, APART = 0.02;
 // Widths in pixels in which a beat can be taken: at most (and half the gap to its neighbours), and below which there is no room for it, or it is not even drawn.
 const COARSE = matchMedia('(pointer: coarse)').matches, HIT = COARSE ? 32 : 12, ROOM = 3, SEEN = 1.5, CLOSE = 64;
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -16,7 +16,7 @@ export class Timeline extends EventTarget {
     Object.assign(this, { seconds: 0, zoom: 0, markers: [], marked: null, beats: [], selected: -1, dragging: false, ready: false });
     this.regions = RegionsPlugin.create();
     this.regions.virtualAppend = (region, container, element) => container.append(element); // all of them: cheaper than to ask each on each scroll
-    this.ticks = TimelinePlugin.create({ height: 20, secondaryLabelOpacity: 1, style: { fontSize: '12px' }, formatTimeCallback: time => `${Math.round(100 * time) / 100}` });
+    this.ticks = TimelinePlugin.create({ height: RULER, secondaryLabelOpacity: 1, style: { fontSize: '12px' }, formatTimeCallback: time => `${Math.round(100 * time) / 100}` });
     this.wave = WaveSurfer.create({
       container, height: HEIGHT, interact: false, cursorWidth: 2, autoScroll: true, normalize: false, ...this.colours(),
       plugins: [this.regions, this.ticks],
@@ -132,12 +132,12 @@ export class Timeline extends EventTarget {
     const line = make('span', { part: 'beat-line' }), handle = make('span');
     const marker = this.regions.addRegion({ start: time, drag: true, resize: false, color: 'transparent', id: 'beat' });
     Object.assign(handle.style, { position: 'absolute', top: '0', bottom: '0', width: 'var(--hit)', left: 'calc(-1px - var(--hit) / 2)', pointerEvents: 'var(--grab)' });
-    Object.assign(line.style, { position: 'absolute', top: '0', bottom: '0', left: '-2px', pointerEvents: 'none' });
+    Object.assign(line.style, { position: 'absolute', top: '0', bottom: `${RULER}px`, left: '-2px', pointerEvents: 'none' }); // above the ruler's numbers
     marker.element.append(line, handle);
     marker.element.style.pointerEvents = 'none';
     marker.line = line;
     marker.element.style.zIndex = 4;
-    marker.element.style.touchAction = 'none';
+    marker.element.style.touchAction = 'pan-y';
     marker.element.style.setProperty('--hit', `min(${HIT}px, var(--gap) * var(--dense) / 2)`);
     marker.on('click', event => {
       event.stopPropagation();
@@ -189,7 +189,7 @@ export class Timeline extends EventTarget {
     element.setAttribute('role', 'img');
     element.setAttribute('aria-label', element.title);
     Object.assign(line.style, {
-      width: down ? '3px' : '2px', background: selected ? colour('--picked') : tint, top: down ? '0' : '22%', bottom: '0',
+      width: down ? '3px' : '2px', background: selected ? colour('--picked') : tint, top: down ? '0' : '22%',
       outline: selected ? `2px solid ${colour('--picked')}` : 'none', borderRadius: '2px', visibility: selected ? 'visible' : 'var(--line)',
     });
     line.textContent = '';
