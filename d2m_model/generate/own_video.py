@@ -187,9 +187,10 @@ def _warn_of_damage(stage: str, video: Path, damaged: int, frames: int) -> None:
 
 def _warn_of_demo(stage: str, video: Path, network: Network, coverage: float) -> None:
     if Path(network.path).stem == DEMO and coverage < ENOUGH:
+        other = "; --pose takes the pose of another estimator" if stage == "generate" else ""
         say(
             stage,
-            f"warning: the demo's pose weights, trained on rendered dancers, saw the dancer of {video.name} in {coverage:.0%} of the frames; --pose takes the pose of another estimator",
+            f"warning: the demo's pose weights, trained on rendered dancers, saw the dancer of {video.name} in {coverage:.0%} of the frames{other}",
         )
 
 

@@ -18,6 +18,7 @@ import { Steps } from './steps.js';
 import { Jobs } from './jobs.js';
 import { listenDrops } from './drop.js';
 import { drawHelp, listen, table } from './keys.js';
+import { keepInSight } from './dock.js';
 
 const JOB = /^[0-9a-f]{16}$/;
 const video = $('video'), player = new Player(video, new Sound()), timeline = new Timeline($('wave')), skeleton = new Skeleton($('skeleton'), video);
@@ -191,6 +192,7 @@ watch(follow, () => beats.version);
 addEventListener('hashchange', screen);
 const entries = table({ player, editor, compare, region, timeline, make: form });
 drawHelp(entries);
+keepInSight($('dock'), $('dock-body'));
 listen(entries, () => !$('job').hidden);
 show($('start'), !JOB.test(location.hash.slice(1)));
 screen();

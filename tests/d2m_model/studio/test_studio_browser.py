@@ -1,19 +1,16 @@
 """The whole of the studio in a browser: a video dropped, beats corrected, takes made, a part made anew, compared, exported, the
 server killed in the middle, the project opened again. Nothing is asked of another machine."""
 
-import io
 import json
-import shutil
-import time
 
 import numpy as np
 import pytest
 import soundfile
 
 from d2m_model.metrics.p4_onsets import onset_times
+from tests.helpers.studio_page import BROWSER, Page
 from tests.helpers.studio_server import Studio, studio_root
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RATE = 22050
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 
@@ -27,65 +24,6 @@ def root(pipeline, tmp_path_factory):
 def play():
     with pytest.importorskip("playwright.sync_api").sync_playwright() as found:
         yield found
-
-
-class Page:
-    """A browser's page of a studio."""
-
-    def __init__(self, play, studio, **context):
-        self.studio, self.outside = studio, []
-        self.browser = play.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        )
-        context = self.browser.new_context(
-            accept_downloads=True, **({"viewport": {"width": 1280, "height": 900}} | context)
-        )
-        self.page = context.new_page()
-        own = (studio.base, "data:", "blob:")
-        self.page.on("request", lambda r: r.url.startswith(own) or self.outside.append(r.url))
-        self.errors = []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(studio.address)
-
-    def wait_for_take(self, number: int, seconds: float = 120) -> None:
-        self.page.locator(f'[data-take="{number}"][data-state="done"]').wait_for(timeout=1000 * seconds)
-
-    @property
-    def job(self) -> str:
-        return self.page.evaluate("location.hash.slice(1)")
-
-    def until(self, script: str, seconds: float = 60) -> None:
-        """Wait until a script's value is true: the page's policy forbids Playwright's own way to wait for one."""
-        limit = time.monotonic() + seconds
-        while not self.page.evaluate(script):
-            assert time.monotonic() < limit, script
-            time.sleep(0.05)
-
-    def beats(self) -> list[float]:
-        return self.studio.job(self.job)["beats"]["beats"]
-
-    def saved(self, what, seconds: float = 20):
-        """Wait until the server has beats for which `what(beats)` holds."""
-        limit = time.monotonic() + seconds
-        while not what(found := self.beats()):
-            assert time.monotonic() < limit, found
-            time.sleep(0.1)
-        return found
-
-    def drag_beat(self, index: int, seconds: float) -> None:
-        """Drag a beat with the mouse by this time."""
-        marker = self.page.locator(f'[data-beat="{index}"]')
-        box, wave = marker.bounding_box(), self.page.locator("#wave").bounding_box()
-        shown = self.studio.job(self.job)["video"]["seconds"]
-        x, y = box["x"] + box["width"] / 2, wave["y"] + 40
-        self.page.mouse.move(x, y)
-        self.page.mouse.down()
-        for part in (0.3, 0.7, 1.0):
-            self.page.mouse.move(x + part * seconds * wave["width"] / shown, y)
-        self.page.mouse.up()
-
-    def sound(self, number: int) -> np.ndarray:
-        return soundfile.read(io.BytesIO(self.studio.read(f"/api/jobs/{self.job}/sound/{number}")), dtype="int16")[0]
 
 
 def followed(sound: np.ndarray, times: list[float]) -> float:

@@ -1,0 +1,256 @@
+"""The studio's page: what stays in sight, names of takes, undo in another browser, fingers, the ruler, the sound after a jump."""
+
+import time
+
+import numpy as np
+import pytest
+
+from tests.helpers.studio_page import BROWSER, Page
+from tests.helpers.studio_server import Studio, studio_root
+from tests.helpers.within import until
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+PHONE = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+PORTRAIT, LANDSCAPE = {"width": 390, "height": 844}, {"width": 844, "height": 390}
+
+
+@pytest.fixture(scope="module")
+def studio(pipeline, tmp_path_factory):
+    found = Studio(studio_root(pipeline, tmp_path_factory.mktemp("studio")))
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def job(studio):
+    """A job with one take and a beat each half second."""
+    clip = studio.ask("GET", "/api/state")["clips"][0]["id"]
+    made = studio.ask("POST", "/api/jobs/from-clip", {"clip": clip})["id"]
+    seconds = studio.finished(made)["video"]["seconds"]
+    beats = [round(float(t), 3) for t in np.arange(0.3, seconds - 0.1, 0.5)]
+    studio.ask("PUT", f"/api/jobs/{made}/beats", {"beats": beats, "downbeats": beats[::4]})
+    return made
+
+
+@pytest.fixture
+def play():
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as found:
+        yield found
+
+
+@pytest.fixture
+def opened(play, studio, job):
+    """opened(**context): a new browser in which the job is shown."""
+    pages = []
+
+    def open_page(**context) -> Page:
+        mine = Page(play, studio, **context)
+        pages.append(mine)
+        mine.page.goto(f"{studio.base}/#{job}")
+        mine.wait_for_take(1)
+        mine.page.locator(f'[data-beat="{len(mine.beats()) - 1}"]').wait_for()
+        return mine
+
+    yield open_page
+    for mine in pages:
+        assert mine.errors == [] and mine.outside == []
+        mine.browser.close()
+
+
+def box(page, selector):
+    return page.evaluate(f"(({{top, bottom, left, right}}) => [top, bottom, left, right])(document.querySelector('{selector}').getBoundingClientRect())")  # fmt: skip
+
+
+# What stays in sight
+
+
+@pytest.mark.parametrize("viewport", [PORTRAIT, LANDSCAPE, {"width": 1280, "height": 800}], ids=lambda v: str(v["width"]))  # fmt: skip
+def test_picture_and_time_line_stay_in_sight_at_the_takes(opened, viewport):
+    page = opened(viewport=viewport, **(PHONE if viewport["width"] < 1000 else {})).page
+    assert box(page, "#video")[1] <= viewport["height"] and page.locator("#dock.bar").count() == 0
+    page.evaluate("document.querySelector('#takes').scrollIntoView({block: 'start'})")
+    page.locator("#dock.bar").wait_for()
+    for part in ("#video", "#play", "#wave", "#hear-b"):
+        top, bottom, left, right = box(page, part)
+        assert 0 <= top < bottom < 0.75 * viewport["height"], part
+        assert 0 <= left < right <= viewport["width"], part
+    bar = box(page, "#dock-body")[1]
+    assert bar < 0.45 * viewport["height"], "there is room for what one came for"
+    assert box(page, "#takes")[0] >= bar or box(page, "#takes")[1] <= viewport["height"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    page.locator("#play").click()
+    page.locator('#play[aria-pressed="true"]').wait_for()
+    page.locator("#play").click()
+    page.evaluate("scrollTo(0, 0)")
+    page.locator("#dock:not(.bar)").wait_for()
+
+
+def test_what_the_keyboard_reaches_is_not_below_the_bar(opened):
+    page = opened(viewport=PORTRAIT, **PHONE).page
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    page.locator("#dock.bar").wait_for()
+    page.locator("#region-from").focus()
+    page.wait_for_timeout(300)
+    top, bottom, _, _ = box(page, "#region-from")
+    assert bottom <= PORTRAIT["height"] and (
+        page.locator("#dock.bar").count() == 0 or top >= box(page, "#dock-body")[1]
+    )
+
+
+# Names of takes
+
+
+def test_a_take_is_named_and_every_page_shows_it(opened):
+    mine = opened()
+    field = mine.page.locator('[data-take="1"] .name')
+    assert field.input_value() == ""
+    field.fill("slow one")
+    field.press("Enter")
+    mine.page.locator("#pick-a option", has_text="1: slow one").first.wait_for(state="attached")
+    assert "take-1" not in mine.page.locator('[data-take="1"] a').get_attribute("download")
+    other = opened().page
+    assert other.locator('[data-take="1"] .name').input_value() == "slow one"
+    assert "slow one" in other.locator("#export-take option").first.text_content()
+    with other.expect_download() as waiting:
+        other.locator("#export-wav").click()
+    assert waiting.value.suggested_filename.endswith(" - take 1 - slow one.wav")
+    field.fill("lost")
+    field.press("Escape")
+    assert field.input_value() == "slow one"
+    field.fill("")
+    field.press("Enter")
+    until(20, lambda: mine.studio.job(mine.job)["takes"][0]["name"] == "")
+
+
+# Undo
+
+
+def test_undo_goes_on_after_a_reload_and_in_another_browser(opened):
+    mine = opened()
+    before = mine.beats()
+    for step in ("#beat-after", "#beat-delete", "#beats-double"):
+        mine.page.locator(step).click()
+    mine.saved(lambda found: len(found) == 2 * (len(before) - 1) - 1)
+    mine.page.reload()
+    mine.page.locator("#undo:not([disabled])").wait_for()
+    mine.page.locator("#undo").click()
+    mine.saved(lambda found: len(found) == len(before) - 1)
+    other = opened()
+    other.page.locator("#undo:not([disabled])").click()
+    other.saved(lambda found: found == before)
+    assert other.page.locator("#redo").get_attribute("title") == "do again: deleted beat"
+    mine.page.locator(f'[data-beat="{len(before) - 1}"]').wait_for()  # the first browser follows
+    mine.page.locator("#redo:not([disabled])").click()
+    mine.saved(lambda found: len(found) == len(before) - 1)
+    mine.page.locator("#undo").click()
+    mine.saved(lambda found: found == before)
+
+
+def test_edits_of_two_windows_at_once_are_both_kept(opened):
+    mine, other = opened(), opened()
+    before = mine.beats()
+    other.page.context.set_offline(True)
+    other.page.locator("#beat-after").click()
+    other.page.locator("#beat-delete").click()
+    mine.page.locator("#beats-shift").click()
+    shifted = mine.saved(lambda found: found != before)
+    other.page.context.set_offline(False)
+    deleted = mine.saved(lambda found: found != shifted)
+    assert deleted == before[1:], "the later one wins"
+    for wanted in (shifted, before):
+        other.page.locator("#undo:not([disabled])").click()
+        other.saved(lambda found, wanted=wanted: found == wanted)
+
+
+# Fingers
+
+
+def swipe(mine, x: float, y: float, dx: float, dy: float) -> None:
+    """A finger that is put down, waits, and moves slowly."""
+    speak = mine.page.context.new_cdp_session(mine.page).send
+    at = lambda share: [{"x": x + share * dx, "y": y + share * dy}]
+    speak("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": at(0)})
+    time.sleep(0.15)
+    for k in range(1, 21):
+        speak("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": at(k / 20)})
+        time.sleep(0.02)
+    speak("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_a_finger_scrolls_up_and_down_and_draws_along(opened):
+    mine = opened(viewport=PORTRAIT, **PHONE)
+    page, before = mine.page, mine.beats()
+    wave, beat = page.locator("#wave").bounding_box(), page.locator('[data-beat="2"]').bounding_box()
+    gap, y = beat["x"] + 0.25 * wave["width"] / mine.studio.job(mine.job)["video"]["seconds"], wave["y"] + 40
+    for x in (beat["x"] + 1, gap):
+        page.evaluate("scrollTo(0, 0)")
+        swipe(mine, x, y, 5, -250)
+        mine.until("scrollY > 100", 10)
+        assert page.locator("#region-from").input_value() == "", x
+    page.evaluate("scrollTo(0, 0)")
+    mine.until("scrollY === 0", 10)
+    swipe(mine, gap, y, 80, 6)
+    mine.until("document.getElementById('region-from').value !== ''", 10)
+    page.locator("#region-clear").evaluate("button => button.click()")
+    assert mine.beats() == before
+    swipe(mine, beat["x"] + 1, y, 15, 3)
+    moved = mine.saved(lambda found: found != before)
+    assert [k for k, (a, b) in enumerate(zip(before, moved, strict=True)) if a != b] == [2]
+    page.locator("#undo").evaluate("button => button.click()")
+    mine.saved(lambda found: found == before)
+
+
+# The time line
+
+
+NOTCHES = """() => {
+  const root = [...document.querySelectorAll('#wave > div')].map(e => e.shadowRoot).find(Boolean), range = document.createRange();
+  const place = ({left, right, top, bottom}) => [left, right, top, bottom];
+  const notches = [...root.querySelectorAll('[part*=timeline-notch]')];
+  const numbers = notches.filter(e => e.firstChild).map(e => { range.selectNodeContents(e); return place(range.getBoundingClientRect()); });
+  const ticks = notches.filter(e => !e.firstChild).map(e => place(e.getBoundingClientRect()));
+  const beats = [...root.querySelectorAll('[part=beat-line]')].map(e => place(e.getBoundingClientRect()));
+  return {numbers, ticks, beats};
+}"""
+
+
+@pytest.mark.parametrize("zoomed", [0, 3])
+def test_no_line_crosses_a_number_of_the_ruler(opened, zoomed):
+    page = opened().page
+    for _ in range(zoomed):
+        page.locator("#zoom-in").click()
+    page.wait_for_timeout(300)
+    found = page.evaluate(NOTCHES)
+    assert len(found["numbers"]) > 3 and len(found["ticks"]) > 10 and found["beats"]
+    for left, right, top, bottom in found["numbers"]:
+        for kind in ("ticks", "beats"):
+            crossing = [o for o in found[kind] if o[0] < right and o[1] > left and o[2] < bottom - 2 and o[3] > top + 2]
+            assert crossing == [], (kind, left, top)
+
+
+# Sound and picture
+
+RECORD = """() => {
+  window.heard = [];
+  const video = document.getElementById('video'), start = AudioBufferSourceNode.prototype.start;
+  AudioBufferSourceNode.prototype.start = function (when, place) { window.heard.push(['sound', place]); return start.call(this, when, place); };
+  video.addEventListener('seeked', () => window.heard.push(['picture', video.currentTime]));
+}"""
+
+
+def test_after_a_jump_the_sound_waits_for_the_picture_and_begins_at_its_place(opened):
+    mine = opened()
+    page = mine.page
+    page.evaluate(RECORD)
+    page.locator("#play").click()
+    mine.until("window.heard.some(([what]) => what === 'sound')")
+    for place in (2.0, 0.5):
+        page.evaluate("window.heard = []")
+        page.evaluate(
+            f"(s => {{ s.value = {place}; s.dispatchEvent(new Event('input')); }})(document.getElementById('seek'))"
+        )
+        mine.until("window.heard.some(([what]) => what === 'sound')")
+        (first, picture), (second, sound) = page.evaluate("window.heard.slice(0, 2)")
+        assert (first, second) == ("picture", "sound")
+        assert picture <= sound and sound >= place, "it does not begin before what is seen"
+    page.locator("#play").click()
