@@ -2,9 +2,9 @@
 
     python -m benchmarks.studio_times --root CLONE [--corpus demo] [--long]
 
-With the models of a finished corpus in --root: seconds from the drop of a 10 s dance (rendered, of no corpus) to its first music;
+With the models of a finished corpus in --root: seconds from the drop of a 10 s dance (rendered, of no corpus) to its first sound;
 seconds to make a region of 2 s anew; how fast the page is answered while a job computes; and, with Chromium, how far picture and
-audio are apart while both play. --long: also the memory of server and worker together for 10 minutes of 1080p. Jobs go to a
+sound are apart while both play and in the half second after a jump, and how long the sound waits there. --long: also the memory of server and worker together for 10 minutes of 1080p. Jobs go to a
 scratch folder. Writes benchmarks/results/studio_times.json.
 """
 
@@ -30,6 +30,27 @@ from tests.helpers.studio_server import Studio
 
 RESULT = Path(__file__).parent / "results" / "studio_times.json"
 TIMES = 3
+JUMPS = 20
+RECORD = """() => {
+  const video = document.getElementById('video'), start = AudioBufferSourceNode.prototype.start;
+  let since = 0;
+  window.jump = place => {
+    const seek = document.getElementById('seek');
+    [window.frames, window.soundAfter, since] = [[], null, performance.now()];
+    seek.value = place;
+    seek.dispatchEvent(new Event('input'));
+  };
+  AudioBufferSourceNode.prototype.start = function (when, place) {
+    window.soundAfter ??= (performance.now() - since) / 1000 + when - this.context.currentTime;
+    return start.call(this, when, place);
+  };
+  const seen = () => {
+    setTimeout(() => { if (window.soundAfter !== null && window.frames) window.frames.push([(performance.now() - since) / 1000, window.studioDrift()]); });
+    video.requestVideoFrameCallback(seen);
+  };
+  seen();
+}"""
+"""Keeps, after `jump`, [seconds since then, picture minus sound] of each frame that is seen with its sound, and when the sound begins."""
 
 
 def scratch_root(root: Path, corpus: str, scratch: Path) -> Path:
@@ -90,8 +111,9 @@ def answers(studio: Studio, job: str, video: Path) -> dict[str, float]:
     }
 
 
-def drift(studio: Studio, job: str) -> dict[str, float] | None:
-    """Picture minus audio in ms while 8 s play in a browser; None without one."""
+def drift(studio: Studio, job: str) -> dict[str, dict[str, float]] | None:
+    """Picture minus sound in ms in a browser: while 6 s play, and in the half second after each of JUMPS jumps; and the ms for which the
+    sound waits after a jump. None without a browser."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:
         return None
@@ -105,18 +127,29 @@ def drift(studio: Studio, job: str) -> dict[str, float] | None:
         page.goto(f"{studio.address}#{job}")
         page.locator('[data-take="1"][data-state="done"]').wait_for()
         time.sleep(1)
+        page.evaluate(RECORD)
         page.locator('[data-take="1"] button', has_text="Play").click()
         while page.evaluate("document.getElementById('video').currentTime") < 1:
             time.sleep(0.05)
-        taken = []
+        playing, jumps, waits = [], [], []
         for _ in range(60):
-            taken.append(abs(1000 * page.evaluate("window.studioDrift()")))
+            playing.append(abs(1000 * page.evaluate("window.studioDrift()")))
             time.sleep(0.1)
+        for place in np.random.default_rng(0).uniform(0.5, 8, JUMPS):
+            page.evaluate(f"window.jump({place:.3f})")
+            time.sleep(1)
+            jumps += [abs(1000 * apart) for at, apart in page.evaluate("window.frames") if at < 0.5]
+            waits.append(1000 * page.evaluate("window.soundAfter"))
         found.close()
+    return {"playing": spread(playing), "after_a_jump": spread(jumps), "sound_waits": spread(waits)}
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, 90th percentile and largest of some values."""
     return {
-        "median": round(statistics.median(taken), 1),
-        "p90": round(float(np.quantile(taken, 0.9)), 1),
-        "most": round(max(taken), 1),
+        "median": round(statistics.median(values), 1),
+        "p90": round(float(np.quantile(values, 0.9)), 1),
+        "most": round(max(values), 1),
     }
 
 
@@ -136,7 +169,7 @@ def looped(video: Path, out: Path, times: int) -> None:
 
 
 def memory_of(studio: Studio, video: Path) -> dict[str, float]:
-    """Highest memory in MB of the server and its worker for a video, and the seconds to its first music."""
+    """Highest memory in MB of the server and its worker for a video, and the seconds to its first sound."""
     most, ends = [0.0], threading.Event()
 
     def watch() -> None:

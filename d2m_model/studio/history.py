@@ -54,12 +54,12 @@ class History(Values):
     """The content of history.json."""
 
     format: Literal[1] = 1
-    version: int = Field(0, ge=0)
+    version: int = Field(default=0, ge=0)
     """Changes with every save."""
-    at: int = Field(0, ge=0)
-    steps: list[Step] = Field([], max_length=MOST_STEPS)
-    beats: list[Time] = Field([], max_length=MOST_BEATS)
-    downbeats: list[Time] = Field([], max_length=MOST_BEATS)
+    at: int = Field(default=0, ge=0)
+    steps: list[Step] = Field(default=[], max_length=MOST_STEPS)
+    beats: list[Time] = Field(default=[], max_length=MOST_BEATS)
+    downbeats: list[Time] = Field(default=[], max_length=MOST_BEATS)
 
     @model_validator(mode="after")
     def _within(self) -> "History":

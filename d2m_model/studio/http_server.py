@@ -38,6 +38,8 @@ def create_server(application: Callable, session: Session, listening: socket.soc
     """A server that is ready to `run`. most_bytes: largest body of a request that has the session's cookie."""
 
     class Parser(HTTPRequestParser):
+        body_rcv: Any
+
         def parse_header(self, header_plus: bytes) -> None:
             super().parse_header(header_plus)
             if self.body_rcv is not None and not session.is_open(self.headers.get("COOKIE", "")):
