@@ -112,8 +112,8 @@ def answers(studio: Studio, job: str, video: Path) -> dict[str, float]:
 
 
 def drift(studio: Studio, job: str) -> dict[str, dict[str, float]] | None:
-    """Picture minus sound in ms in a browser: while 6 s play, and in the half second after each of JUMPS jumps; and the ms for which the
-    sound waits after a jump. None without a browser."""
+    """Picture minus sound in ms in a browser, for each frame: in the half second after the sound of a jump begins, and later while it
+    plays; and the ms from the jump to its sound. None without a browser."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:
         return None
@@ -129,17 +129,16 @@ def drift(studio: Studio, job: str) -> dict[str, dict[str, float]] | None:
         time.sleep(1)
         page.evaluate(RECORD)
         page.locator('[data-take="1"] button', has_text="Play").click()
-        while page.evaluate("document.getElementById('video').currentTime") < 1:
-            time.sleep(0.05)
+        time.sleep(1)
         playing, jumps, waits = [], [], []
-        for _ in range(60):
-            playing.append(abs(1000 * page.evaluate("window.studioDrift()")))
-            time.sleep(0.1)
-        for place in np.random.default_rng(0).uniform(0.5, 8, JUMPS):
+        for k, place in enumerate([0.0, *np.random.default_rng(0).uniform(0.5, 7, JUMPS)]):
             page.evaluate(f"window.jump({place:.3f})")
-            time.sleep(1)
-            jumps += [abs(1000 * apart) for at, apart in page.evaluate("window.frames") if at < 0.5]
-            waits.append(1000 * page.evaluate("window.soundAfter"))
+            time.sleep(1 if k else 7)
+            seen = page.evaluate("[window.frames, window.soundAfter]")
+            apart = [(at - seen[1], abs(1000 * drift)) for at, drift in seen[0]]
+            jumps += [ms for at, ms in apart if at < 0.5]
+            playing += [ms for at, ms in apart if at > 0.5]
+            waits.append(1000 * seen[1])
         found.close()
     return {"playing": spread(playing), "after_a_jump": spread(jumps), "sound_waits": spread(waits)}
 

@@ -47,12 +47,12 @@ export class Skeleton {
     const pen = canvas.getContext('2d');
     pen.clearRect(0, 0, width, height);
     if (!this.on || !data || !video.videoWidth || !width) return;
-    const scale = width / video.videoWidth / SCALE;
-    for (let person = 0; person < pose.people; person++) if (person !== this.dancer) this.person(pen, person, scale, dense, 'rgb(255 255 255 / .55)');
-    if (this.dancer < pose.people) this.person(pen, this.dancer, scale, dense, '#ffb224');
+    const scale = width / video.videoWidth / SCALE, fine = dense * Math.min(1, Math.max(0.35, box.height / 300)); // thinner in a small picture
+    for (let person = 0; person < pose.people; person++) if (person !== this.dancer) this.person(pen, person, scale, fine, 'rgb(255 255 255 / .55)');
+    if (this.dancer < pose.people) this.person(pen, this.dancer, scale, fine, '#ffb224');
   }
 
-  person(pen, person, scale, dense, tint) {
+  person(pen, person, scale, fine, tint) {
     const { data, pose } = this, frame = Math.min(this.frame, pose.frames - 1), start = (frame * pose.people + person) * pose.joints * 3;
     const seen = joint => data[start + 3 * joint + 2] > SURE;
     const x = joint => data[start + 3 * joint] * scale, y = joint => data[start + 3 * joint + 1] * scale;
@@ -64,12 +64,12 @@ export class Skeleton {
     }
     for (let joint = 0; joint < pose.joints; joint++) {
       if (!seen(joint)) continue;
-      dots.moveTo(x(joint) + 3 * dense, y(joint));
-      dots.arc(x(joint), y(joint), 3 * dense, 0, 2 * Math.PI);
+      dots.moveTo(x(joint) + 3 * fine, y(joint));
+      dots.arc(x(joint), y(joint), 3 * fine, 0, 2 * Math.PI);
     }
     pen.lineCap = 'round';
     for (const [width, colour] of [[5, 'rgb(0 0 0 / .6)'], [2.5, tint]]) {
-      pen.lineWidth = width * dense;
+      pen.lineWidth = width * fine;
       pen.strokeStyle = colour;
       pen.stroke(path);
     }

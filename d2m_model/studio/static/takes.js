@@ -58,7 +58,7 @@ export class Takes {
   draw(row, take) {
     const done = take.state === 'done', busy = take.state === 'waiting' || take.state === 'running';
     row.item.dataset.state = take.state;
-    const made = take.made === 'own music' ? ['your own music', take.style_name] : [take.style_name, `strictness ${take.strictness}`, `seed ${take.seed}`, `level ${take.level}`];
+    const made = take.made === 'own music' ? ['your own music', done ? '' : take.style_name] : [take.style_name, `strictness ${take.strictness}`, `seed ${take.seed}`, `level ${take.level}`];
     made.push(`${take.lufs === null || take.lufs === undefined ? take.loudness : take.lufs.toFixed(1)} LUFS`);
     if (take.redo) made.push(`${stretch(take.redo)} anew, from take ${take.from}`);
     if (take.keep) made.push(`${stretch(take.keep)} kept from take ${take.from}`);
