@@ -36,7 +36,7 @@ RECORD = """() => {
   let since = 0;
   window.jump = place => {
     const seek = document.getElementById('seek');
-    [window.frames, window.soundAfter, since] = [[], null, performance.now()];
+    [window.apart, window.soundAfter, since] = [[], null, performance.now()];
     seek.value = place;
     seek.dispatchEvent(new Event('input'));
   };
@@ -45,7 +45,7 @@ RECORD = """() => {
     return start.call(this, when, place);
   };
   const seen = () => {
-    setTimeout(() => { if (window.soundAfter !== null && window.frames) window.frames.push([(performance.now() - since) / 1000, window.studioDrift()]); });
+    setTimeout(() => { if (window.soundAfter !== null && window.apart) window.apart.push([(performance.now() - since) / 1000, window.studioDrift()]); });
     video.requestVideoFrameCallback(seen);
   };
   seen();
@@ -134,7 +134,7 @@ def drift(studio: Studio, job: str) -> dict[str, dict[str, float]] | None:
         for k, place in enumerate([0.0, *np.random.default_rng(0).uniform(0.5, 7, JUMPS)]):
             page.evaluate(f"window.jump({place:.3f})")
             time.sleep(1 if k else 7)
-            seen = page.evaluate("[window.frames, window.soundAfter]")
+            seen = page.evaluate("[window.apart, window.soundAfter]")
             apart = [(at - seen[1], abs(1000 * drift)) for at, drift in seen[0]]
             jumps += [ms for at, ms in apart if at < 0.5]
             playing += [ms for at, ms in apart if at > 0.5]
