@@ -2,10 +2,10 @@
 
     python -m benchmarks.studio_times --root CLONE [--corpus demo] [--long]
 
-With the models of a finished corpus in --root: seconds from the drop of a 10 s dance (rendered, of no corpus) to its first sound;
+With the models of a finished corpus in --root: seconds from the drop of a 10 s dance (rendered, of no corpus) to its first music;
 seconds to make a region of 2 s anew; how fast the page is answered while a job computes; and, with Chromium, how far picture and
-sound are apart while both play and in the half second after a jump, and how long the sound waits there. --long: also the memory of server and worker together for 10 minutes of 1080p. Jobs go to a
-scratch folder. Writes benchmarks/results/studio_times.json.
+audio are apart while both play and in the half second after a jump, and how long the audio waits there. --long: also the memory of
+server and worker together for 10 minutes of 1080p. Jobs go to a scratch folder. Writes benchmarks/results/studio_times.json.
 """
 
 import json
@@ -50,7 +50,7 @@ RECORD = """() => {
   };
   seen();
 }"""
-"""Keeps, after `jump`, [seconds since then, picture minus sound] of each frame that is seen with its sound, and when the sound begins."""
+"""Keeps, after `jump`, [seconds since then, picture minus audio] of each frame that is seen with its audio, and when the audio begins."""
 
 
 def scratch_root(root: Path, corpus: str, scratch: Path) -> Path:
@@ -112,8 +112,8 @@ def answers(studio: Studio, job: str, video: Path) -> dict[str, float]:
 
 
 def drift(studio: Studio, job: str) -> dict[str, dict[str, float]] | None:
-    """Picture minus sound in ms in a browser, for each frame: in the half second after the sound of a jump begins, and later while it
-    plays; and the ms from the jump to its sound. None without a browser."""
+    """Picture minus audio in ms in a browser, for each frame: in the half second after the audio of a jump begins, and later while it
+    plays; and the ms from the jump to its audio. None without a browser."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:
         return None
@@ -168,7 +168,7 @@ def looped(video: Path, out: Path, times: int) -> None:
 
 
 def memory_of(studio: Studio, video: Path) -> dict[str, float]:
-    """Highest memory in MB of the server and its worker for a video, and the seconds to its first sound."""
+    """Highest memory in MB of the server and its worker for a video, and the seconds to its first music."""
     most, ends = [0.0], threading.Event()
 
     def watch() -> None:
