@@ -19,10 +19,10 @@ class Worker:
     def __init__(self, perform):
         self.perform, self.done = perform, []
 
-    def call(self, function, *arguments, wanted=lambda: True, heard=lambda what: None, **limits):
+    def call(self, function, *arguments, wanted=lambda: True, on_message=lambda what: None, **limits):
         if function.__name__ == "warm_up":
             return {"styles": []}
-        self.heard = heard
+        self.on_message = on_message
         self.done.append(arguments[1])
         return self.perform(arguments[1]) or {"found": ""}
 
@@ -138,7 +138,7 @@ def test_a_lost_process_is_told_once_and_of_many_notes_some_are_kept(jobs):
 
     def perform(key):
         for number in range(300):
-            jobs._process.heard(("note", f"{number}: left out"))
+            jobs._process.on_message(("note", f"{number}: left out"))
         raise ProcessLost("the process that worked on it was killed by SIGSEGV")
 
     worked(jobs, perform)
