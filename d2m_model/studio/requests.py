@@ -51,7 +51,9 @@ class TakeRequest(Request):
             if region and not 0 <= region[0] < region[1]:
                 raise ValueError("a region must end after it starts")
         if not self.strictness and self.style:
-            raise ValueError("a style changes nothing where strictness is 0")
+            raise ValueError(
+                "a style changes nothing where strictness is 0; leave it out, or give a strictness above 0"
+            )
         return self
 
 

@@ -85,7 +85,7 @@ def perform(folder: Path, key: str, layout: Layout, params: Params) -> dict[str,
     work = Work(job, job.tasks[key], layout, params)
 
     def note(stage: str, text: str) -> None:
-        report_step(("note", text))
+        report_step(("note", _in_the_persons_words(text, _names_of_songs(work))))
 
     def bar(label: str, done: float, total: float | None, unit: str) -> None:
         report_step(("progress", label, done, total, unit))
@@ -220,22 +220,31 @@ def _own_music(work: Work) -> dict[str, Any]:
     job, folder = work.job, work.arguments["folder"]
     place = job.folder / "songs" if folder is None else Path(folder)
     beats = _beats_of_take(work)
-    names = {Path(t.arguments["file"]).name: t.arguments["name"] for t in job.tasks.values() if t.kind == "sound"}
+    names = _names_of_songs(work)
     try:
         made = own_music(read_songs(place, work.layout.cache("own_music")), beats, frames_to_seconds(work.frames))
     except UserError as err:
-        raise UserError(_in_the_persons_words(str(err), names if folder is None else {})) from None
+        raise UserError(_in_the_persons_words(str(err), names)) from None
     params = load_params(work.layout.params, "generate", GenerateParams)
     audio = normalise(made.audio, work.arguments["loudness"], params.peak, made.rate)
     song: OwnSong = made.fit.song
-    name = names.get(song.name, song.name) if folder is None else song.name
+    name = names.get(song.name, song.name)
     return _finished(work, audio, made.rate, name + made.told.removeprefix(song.name)) | {"song": name}
+
+
+def _names_of_songs(work: Work) -> dict[str, str]:
+    """File in the job -> the person's name of it; empty for a task that reads none of the songs that were sent."""
+    if work.task.kind != "own_music" or work.arguments["folder"] is not None:
+        return {}
+    sounds = [task.arguments for task in work.job.tasks.values() if task.kind == "sound"]
+    return {Path(sound["file"]).name: sound["name"] for sound in sounds if sound["use"] == "song"}
 
 
 def _in_the_persons_words(text: str, names: dict[str, str]) -> str:
     """A message of the command line about songs as the page says it. names: file in the job -> the person's name of it."""
-    for file, name in names.items():
-        text = re.sub(rf"(?<![\w.]){re.escape(file)}", name.replace("\\", r"\\"), text)
+    if names:  # all at once: a name that is put in may be that of another file
+        files = "|".join(re.escape(file) for file in sorted(names, key=len, reverse=True))
+        text = re.sub(rf"(?<![\w.])(?:songs/)?({files})", lambda found: names[found[1]], text)
     return text.replace("of --own-music ", "").replace(" of --own-music", "")
 
 

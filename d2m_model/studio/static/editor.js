@@ -4,11 +4,11 @@ import { round } from './history.js';
 import { FPS } from './player.js';
 import { Taps } from './taps.js';
 
-const NEAR = 0.03, STEP = 0.01, APART = 0.02, SLOWEST = 20, FASTEST = 400;
+const NEAR = 0.03, STEP = 0.01, APART = 0.02, LATE = 2000, SLOWEST = 20, FASTEST = 400;
 
 export class Editor {
   constructor(beats, player, timeline) {
-    Object.assign(this, { beats, player, timeline, chosen: null, taps: new Taps(beats) });
+    Object.assign(this, { beats, player, timeline, chosen: null, taps: new Taps(beats), tapped: -Infinity });
     beats.addEventListener('change', event => this.changed(event.detail.label));
     beats.addEventListener('saved', event => this.told(event.detail));
     beats.addEventListener('refused', event => complain(event.detail));
@@ -40,7 +40,7 @@ export class Editor {
     on('beats-tempo', () => this.setTempo());
     $('tempo').addEventListener('keydown', event => { if (event.key === 'Enter') this.setTempo(); });
     on('beats-snap', () => this.snap());
-    on('beats-reset', () => this.change('reset', { operation: 'reset' }));
+    on('beats-reset', () => this.change('back to what was found', { operation: 'reset' }));
   }
 
   get list() { return this.beats.ready ? this.beats.list : []; }
@@ -155,9 +155,13 @@ export class Editor {
   tap(down, at) {
     if (!this.beats.ready) return;
     if (!this.player.playing) {
+      const late = this.player.ended && at - this.tapped < LATE; // tapping on, which must not go on over the first beats
+      if (late) this.tapped = at;
+      if (late) return say('The dance has ended. After a pause, a tap plays it again.');
       this.player.play();
       return say('It plays: tap on each beat.');
     }
+    this.tapped = at;
     this.taps.tap(this.player.position(at), down);
   }
 

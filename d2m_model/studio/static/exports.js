@@ -15,7 +15,11 @@ export class Exports {
   }
 
   follow(job, heard) {
-    if (this.job?.id !== job.id) this.wanted.clear();
+    if (this.job?.id !== job.id) { // nothing that was chosen for another dance
+      this.wanted.clear();
+      this.heard = '';
+      $('mix').value = 0;
+    }
     this.job = job;
     const done = job.takes.filter(take => take.state === 'done');
     const fresh = heard !== this.heard && done.some(take => String(take.number) === heard) ? heard : undefined;

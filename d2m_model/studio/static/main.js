@@ -133,6 +133,7 @@ $('seek').addEventListener('keydown', event => {
 });
 $('seek').addEventListener('input', () => player.seek($('seek').valueAsNumber));
 $('play').addEventListener('click', () => player.toggle());
+$('picture').addEventListener('click', () => player.toggle());
 $('frame-back').addEventListener('click', () => player.step(-1));
 $('frame-on').addEventListener('click', () => player.step(1));
 $('click').addEventListener('change', () => { player.setClicking($('click').checked); say($('click').checked ? 'Click on.' : 'Click off.'); });

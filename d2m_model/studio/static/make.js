@@ -42,6 +42,7 @@ export class MakeForm {
       if ($(id).tagName === 'SELECT' && $(id).selectedIndex < 0) $(id).selectedIndex = 0;
     }
     this.typedSeed = kept.typedSeed ?? false;
+    $('region-take').dataset.heard = '';
   }
 
   follow(studio, job) {
@@ -102,6 +103,7 @@ export class MakeForm {
     const number = id => $(id).valueAsNumber, bad = text => { say(text, 'bad'); return null; };
     const style = $('style').value;
     if (style === OWN) return bad('Choose the sound file for the style first.');
+    if (style && number('strictness') === 0) return bad('Strictness 0 leaves out the style: choose "suits the dance", or a strictness above 0.');
     if (!(number('strictness') >= 0 && number('strictness') <= 20)) return bad('Strictness is a number from 0 to 20.');
     if (!(number('seed') >= 0 && Number.isSafeInteger(number('seed')))) return bad('The seed is a whole number from 0 on.');
     if (!(number('loudness') >= -70 && number('loudness') <= 0)) return bad('Loudness is a number from -70 to 0.');

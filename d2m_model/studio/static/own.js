@@ -5,6 +5,8 @@ import { isSound } from './drop.js';
 import { refresh, state } from './state.js';
 
 const UPLOADED = 'uploaded';
+// Its name is shown beside it.
+const why = song => song.error?.startsWith(`${song.name}: `) ? song.error.slice(song.name.length + 2) : song.error;
 const unread = song => song.state === 'waiting' || song.state === 'running';
 
 export class OwnMusic {
@@ -34,7 +36,7 @@ export class OwnMusic {
   }
 
   row(song) {
-    const told = song.error ?? (song.seconds == null ? STATES[song.state] : `${song.seconds.toFixed(0)} s`);
+    const told = why(song) ?? (song.seconds == null ? STATES[song.state] : `${song.seconds.toFixed(0)} s`);
     return make('li', { dataset: { song: song.number } }, make('span', {}, song.name, ' ', make('span', { className: song.error ? 'bad' : 'soft', textContent: told })),
       make('button', { type: 'button', textContent: 'Remove', 'aria-label': `remove ${song.name}`, onclick: () => this.drop(song) }));
   }
@@ -65,7 +67,7 @@ export class OwnMusic {
       await refresh();
     }
     if (state.id !== id) return;
-    refused.push(...mine().filter(song => song.error).map(song => `${song.name}: ${song.error}`));
+    refused.push(...mine().filter(song => song.error).map(song => `${song.name}: ${why(song)}`));
     const here = files.length - refused.length, words = here === 1 ? 'The song is here, under Music of your own.' : here ? `${counted(here, 'song')} are here, under Music of your own.` : '';
     if (refused.length) say(`${here ? `${counted(here, 'song')} of ${files.length} ${here === 1 ? 'is' : 'are'} here. ` : ''}Refused: ${refused.join('; ')}`, 'bad');
     else if (here) say(words);

@@ -93,6 +93,8 @@ export class Player extends EventTarget {
     this.tell('place');
   }
 
+  get ended() { return !this.playing && this.place >= this.seconds - 0.5 / FPS; }
+
   toggle() { return this.playing ? this.pause() : this.play(); }
 
   // Starts counting anew from a place, and the sound there.

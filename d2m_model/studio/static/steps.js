@@ -25,7 +25,7 @@ export class Steps {
       this.draw(step, { ...told, error: told.error === before ? null : told.error }); // an error that stops all steps is told once
       before = told.error ?? before;
     }
-    $('job').dataset.settled = Object.values(job.steps).every(step => step.state === 'done');
+    $('job').dataset.settled = Object.values(job.steps).every(step => step.state === 'done' && !step.doubt);
     show($('cancel'), job.busy);
     show($('again'), !job.busy && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
     const key = JSON.stringify(job.notes);

@@ -138,12 +138,13 @@ def test_a_sound_is_imitated_and_songs_are_fitted(root, studio, job, tmp_path):
     options = ("--beats", folder / f"takes/{number}.beats.json", "--seed", 1, "--style", folder / f"sounds/{style}.wav")
     assert sound_of(studio, job, number) == made(root, "--video", folder / "video.mp4", *options)
     upload("song")
+    broken = studio.ask("POST", f"/api/jobs/{job}/sounds?name=x.mp3&kind=song", data=b"no sound at all")["number"]
     studio.finished(job)
     studio.ask("POST", f"/api/jobs/{job}/own-music", {"folder": "uploaded"})
     fitted = studio.finished(job)["takes"][-1]
     assert fitted["state"] == "done" and fitted["told"].startswith("My song.flac from "), fitted
-    broken = studio.ask("POST", f"/api/jobs/{job}/sounds?name=x.mp3&kind=song", data=b"no sound at all")["number"]
-    sound = next(s for s in studio.finished(job)["sounds"] if s["number"] == broken)
+    assert any(note.startswith("warning: left out: x.mp3: not a readable") for note in studio.job(job)["notes"])
+    sound = next(s for s in studio.job(job)["sounds"] if s["number"] == broken)
     assert sound["error"].startswith("x.mp3: not a readable audio file")
     assert sound["state"] == "failed" and str(root) not in sound["error"] and "\n" not in sound["error"]
     studio.ask("DELETE", f"/api/jobs/{job}/sounds/{broken}")

@@ -10,6 +10,7 @@ from d2m_model.rhythm.beats_file import Beats, write_beats
 from d2m_model.studio.drawing import write_motion
 from d2m_model.studio.job import MOST_NUMBER, Task, load_job
 from d2m_model.studio.serving import _bind
+from d2m_model.studio.work import _in_the_persons_words
 from dataset_tools.lib.core.errors import UserError
 from tests.d2m_model.studio.conftest import CHANGE, finished_job, project_of
 
@@ -199,3 +200,12 @@ def test_a_job_without_takes_does_not_wait(jobs, client):
 def test_a_host_that_is_no_name_is_told_in_a_line():
     with pytest.raises(UserError, match="can't serve on a..b:0"):
         _bind("a..b", 0)
+
+
+def test_songs_are_called_as_the_person_calls_them():
+    names = {"1.mp3": "2.mp3", "2.mp3": r"b c\1.mp3"}
+    for text, shown in (
+        ("left out: 1.mp3: no audio", "left out: 2.mp3: no audio"),
+        ("songs/2.mp3: has no audio; 11.mp3", r"b c\1.mp3: has no audio; 11.mp3"),
+    ):
+        assert _in_the_persons_words(text, names) == shown

@@ -254,3 +254,85 @@ def test_after_a_jump_the_sound_waits_for_the_picture_and_begins_at_its_place(op
         assert (first, second) == ("picture", "sound")
         assert picture <= sound and sound >= place, "it does not begin before what is seen"
     page.locator("#play").click()
+
+
+# What a person expects of it
+
+
+def status(page) -> str:
+    return page.locator("#status").inner_text()
+
+
+def test_a_click_on_the_picture_plays_and_pauses(opened):
+    mine = opened()
+    for playing in ("true", "false"):
+        mine.page.locator("#picture").click()
+        mine.until(f"document.getElementById('play').getAttribute('aria-pressed') === '{playing}'")
+
+
+def test_taps_after_the_end_do_not_go_on_over_the_first_beats(opened):
+    mine = opened()
+    page, before = mine.page, mine.beats()
+    page.evaluate(
+        "(s => { s.value = s.max - 1; s.dispatchEvent(new Event('input')); })(document.getElementById('seek'))"
+    )
+    page.locator("#play").click()
+    mine.until("document.getElementById('play').getAttribute('aria-pressed') === 'true'")
+    for _ in range(15):  # 6 s of tapping at the end of the dance
+        page.keyboard.press("t")
+        page.wait_for_timeout(400)
+    assert status(page) == "The dance has ended. After a pause, a tap plays it again."
+    assert page.locator("#play").inner_text() == "Play"
+    assert mine.saved(lambda beats: beats != before)[0] == before[0]
+    page.wait_for_timeout(2100)
+    page.keyboard.press("t")
+    mine.until("document.getElementById('play').innerText === 'Pause'")
+    page.locator("#play").click()
+    page.locator("#undo").click()
+    mine.saved(lambda beats: beats == before)
+
+
+def test_on_a_phone_a_doubt_about_the_dancer_is_above_the_picture(opened, job):
+    mine = opened(viewport=PORTRAIT, **PHONE)
+    page = mine.page
+    assert box(page, "#steps-panel")[0] > box(page, "#picture")[1]
+
+    def doubtful(route):
+        answer = route.fetch()
+        told = answer.json()
+        told["steps"]["pose"]["doubt"] = True
+        route.fulfill(response=answer, json=told)
+
+    page.route(f"**/api/jobs/{job}", doubtful)
+    page.reload()
+    page.get_by_text("look at this").wait_for()
+    assert box(page, "#steps-panel")[1] < box(page, "#picture")[0]
+
+
+def test_a_style_that_strictness_leaves_out_is_told_with_what_to_do(opened):
+    page = opened().page
+    page.select_option("#style", "house")
+    page.locator("#strictness").fill("0")
+    page.locator("#make").click()
+    assert status(page).startswith("Strictness 0 leaves out the style: choose")
+    assert page.locator("[data-take]").count() == 1
+
+
+def test_another_dance_is_exported_with_settings_of_its_own(opened, studio):
+    mine = opened()
+    page = mine.page
+    other = studio.ask("POST", "/api/jobs/from-clip", {"clip": studio.ask("GET", "/api/state")["clips"][1]["id"]})["id"]
+    studio.finished(other)
+    studio.ask("POST", f"/api/jobs/{other}/takes", {"seed": 1})
+    assert len(studio.finished(other)["takes"]) == 2
+    page.locator("#mix").fill("0.3")
+    page.goto(f"{studio.base}/#{other}")
+    mine.wait_for_take(2)
+    mine.until("document.getElementById('export-take').value === '2'")
+    assert page.locator("#mix").input_value() == "0"
+    page.select_option("#export-take", "1")
+    page.locator("#mix").fill("0.3")
+    studio.ask("PUT", f"/api/jobs/{other}/takes/2/name", {"name": "mine"})  # the page draws the same dance anew
+    page.locator("#export-take option", has_text="mine").wait_for(state="attached")
+    assert page.locator("#mix").input_value() == "0.3" and page.locator("#export-take").input_value() == "1"
+    studio.ask("DELETE", f"/api/jobs/{other}")
