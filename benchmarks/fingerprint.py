@@ -1,16 +1,22 @@
-"""Measures recall and precision of the audio fingerprint with planted duplicates in the demo corpus.
+"""Measures recall and precision of the audio fingerprint with planted duplicates, of the demo's songs and of other songs.
 
-    python -m benchmarks.fingerprint
+    python -m benchmarks.fingerprint                       # the demo's clips
+    python -m benchmarks.fingerprint --songs FOLDER        # and pieces of 8 s of the audio and video files of a folder, one song each
 
-Each clip of the demo manifest is used twice: unchanged, and under another song id, cut from another place of the same song (60 to
-85 % in common, at least 3 s) and edited like in compilations. All pairs of clips with different song ids are compared. Recall is
-the share of copies whose original is found; precision is the share of found pairs that are of one song. The demo's songs are
-hard negatives: there are four per genre, which share synth voices, drum patterns and chords.
+Each clip is used several times: unchanged, and under other song ids, cut from another place of the same song (60 to 85 % in common, at
+least 3 s) and edited like in compilations. Clips with different song ids are compared twice: all pairs, and those that the codes name
+(as for a corpus of more than 500 clips). Recall is the share of copies whose original is found; precision is the share of found pairs
+that are of one song. The demo's songs are hard negatives: there are four per genre, which share synth voices, drum patterns and
+chords. So are the pieces of a folder's songs for each other's copies. Files of a folder that are of one song must be named alike up to
+the first '@' (`song@1.ogg`, `song@2.mp4`).
 """
 
 import io
+import json
 import time
 from collections import defaultdict
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import av
@@ -24,11 +30,14 @@ from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.manifest import load_manifest
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.split.fingerprint import SAME_RECORDING, find_same_recordings, fingerprint
+from dataset_tools.split.candidates import find_candidates
+from dataset_tools.split.fingerprint import SAME_RECORDING, compare_pairs, fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 
-LEAST = 0.2  # lowest listed score, to show the margin around SAME
+RESULTS = Path(__file__).resolve().parent / "results" / "fingerprint.json"
+LEAST = 0.2  # lowest listed score, to show the margin around SAME_RECORDING
+PIECE_SECONDS = 8.0
 
 
 def speed_up(audio: np.ndarray, ratio: float) -> np.ndarray:
@@ -74,7 +83,7 @@ def add_noise(audio: np.ndarray, decibels: float) -> np.ndarray:
     return audio + noise * np.sqrt(np.mean(audio**2)) * 10 ** (-decibels / 20)
 
 
-EDITS = {
+NEAR_EDITS = {
     "cut elsewhere": lambda x: x,
     "mp3 64 kbit/s": lambda x: transcode(x, "libmp3lame", 64000),
     "aac 48 kbit/s": lambda x: transcode(x, "aac", 48000),
@@ -84,78 +93,153 @@ EDITS = {
     "tempo + 6 %": lambda x: change_tempo(x, 1.06),
     "tempo - 6 %": lambda x: change_tempo(x, 0.94),
     "tempo - 3.5 %": lambda x: change_tempo(x, 0.965),
+    "pitch + 1 semitone": lambda x: shift_pitch(x, 1),
+    "pitch - 1 semitone": lambda x: shift_pitch(x, -1),
+    "noise at 10 dB": lambda x: add_noise(x, 10),
+    "speed + 6 %, mp3, noise at 15 dB": lambda x: add_noise(transcode(speed_up(x, 1.06), "libmp3lame", 64000), 15),
+}
+"""Changes of speed of up to 6 %."""
+FAR_EDITS = {
     **{
         f"speed x {ratio}": lambda x, ratio=ratio: speed_up(x, ratio)
         for ratio in (0.8, 0.85, 0.92, 1.08, 1.15, 1.2, 1.25, 1.3)
     },
     "speed x 1.27, mp3, noise at 15 dB": lambda x: add_noise(transcode(speed_up(x, 1.27), "libmp3lame", 64000), 15),
     **{f"tempo x {ratio}": lambda x, ratio=ratio: change_tempo(x, ratio) for ratio in (0.8, 0.9, 1.1, 1.25)},
-    "pitch + 1 semitone": lambda x: shift_pitch(x, 1),
-    "pitch - 1 semitone": lambda x: shift_pitch(x, -1),
-    "noise at 10 dB": lambda x: add_noise(x, 10),
-    "speed + 6 %, mp3, noise at 15 dB": lambda x: add_noise(transcode(speed_up(x, 1.06), "libmp3lame", 64000), 15),
 }
+"""Speeds of 0.8 to 1.3, as on TikTok."""
+EDITS = NEAR_EDITS | FAR_EDITS
 
 
-def plant_copies(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, tuple[str, str]]]:
-    """({name: audio}, {name: song id}, {name of a copy: (edit, name of its original)})."""
-    manifest = load_manifest(ROOT / "manifests" / "demo", clip=CompilationClip)
-    songs = {song.song_id: song for song in manifest.songs}
-    music = {
-        name: soxr.resample(synthesise(compose_song(song, seed)), SONG_RATE, SAMPLE_RATE)
-        for name, song in songs.items()
-    }
+@dataclass(frozen=True)
+class Planted:
+    """Clips and their copies."""
+
+    sounds: dict[str, np.ndarray]
+    recording_of: dict[str, str]
+    """Clip -> what it is a piece of."""
+    copies: dict[str, tuple[str, str]]
+    """Copy -> (edit, its original)."""
+
+    def songs(self) -> dict[str, str]:
+        """Clip -> song id. Each copy is listed as a song of its own."""
+        return {name: name if name in self.copies else recording for name, recording in self.recording_of.items()}
+
+
+def plant_copies(
+    music: dict[str, np.ndarray], clips: list[tuple[str, str, float, float]], rounds: int, seed: int
+) -> Planted:
+    """music: song -> audio. clips: (clip, its song, first and last second in it). rounds: copies of each clip."""
     rng, edits = np.random.default_rng(seed), list(EDITS)
-    audio, group_of, copies = {}, {}, {}
-    for number, clip in enumerate(manifest.clips):
-        whole, start = music[clip.song_id], round(clip.song_start * SAMPLE_RATE)
-        length = round((clip.end - clip.start) * SAMPLE_RATE)
-        audio[clip.clip_id], group_of[clip.clip_id] = whole[start : start + length], clip.song_id
+    planted = Planted({}, {}, {})
+    for number, (clip_id, song, begin, end) in enumerate(clips):
+        whole, start, length = music[song], round(begin * SAMPLE_RATE), round((end - begin) * SAMPLE_RATE)
+        planted.sounds[clip_id], planted.recording_of[clip_id] = whole[start : start + length], song
         for again in range(rounds):
             edit = edits[(number * rounds + again) % len(edits)]
             most = min(0.4, 1 - 3.3 * SAMPLE_RATE / length)
             moved = start + int(rng.uniform(0.15, max(0.16, most)) * length) * int(rng.choice([-1, 1]))
             moved = int(np.clip(moved, 0, len(whole) - length))
-            name = f"{clip.clip_id}-{again}"
-            audio[name] = EDITS[edit](whole[moved : moved + length])
-            group_of[name], copies[name] = f"{clip.song_id}-{edit}", (edit, clip.clip_id)
-    return audio, group_of, copies
+            name = f"{clip_id}+{again}"
+            planted.sounds[name] = EDITS[edit](whole[moved : moved + length])
+            planted.recording_of[name], planted.copies[name] = song, (edit, clip_id)
+    return planted
+
+
+def plant_in_demo(rounds: int, seed: int) -> Planted:
+    """Copies of the clips of the demo corpus."""
+    manifest = load_manifest(ROOT / "manifests" / "demo", clip=CompilationClip)
+    music = {
+        song.song_id: soxr.resample(synthesise(compose_song(song, seed)), SONG_RATE, SAMPLE_RATE)
+        for song in manifest.songs
+    }
+    clips = [
+        (clip.clip_id, clip.song_id, clip.song_start, clip.song_start + clip.end - clip.start)
+        for clip in manifest.clips
+    ]
+    return plant_copies(music, clips, rounds, seed)
+
+
+def plant_in_folder(folder: Path, rounds: int, seed: int) -> Planted:
+    """Copies of pieces of the files of a folder."""
+    music, clips = {}, []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in (".ogg", ".mp3", ".m4a", ".wav", ".flac", ".mp4", ".webm"):
+            music[path.stem] = decode(path)
+    for name, sound in music.items():
+        seconds = len(sound) / SAMPLE_RATE
+        for start in np.arange(0, max(1.0, seconds - PIECE_SECONDS / 2), PIECE_SECONDS):
+            clips.append((f"{name} {start:.0f} s", name, float(start), min(seconds, float(start) + PIECE_SECONDS)))
+    planted = plant_copies(music, clips, rounds, seed)
+    named = {name: song.split("@")[0] for name, song in planted.recording_of.items()}
+    return Planted(planted.sounds, named, planted.copies)
+
+
+def decode(path: Path) -> np.ndarray:
+    """Mono audio (N,) float32 at 22 050 Hz of a file."""
+    with av.open(path) as file:
+        fit = av.AudioResampler("fltp", "mono", SAMPLE_RATE)
+        parts = [part.to_ndarray()[0] for frame in file.decode(audio=0) for part in fit.resample(frame)]
+    return np.concatenate(parts)
+
+
+def measure(planted: Planted, all_pairs: bool) -> dict:
+    """Print recall per edit, and return recall and precision. all_pairs: compare all pairs; otherwise those that codes name."""
+    songs, recording_of = planted.songs(), planted.recording_of
+    begin = time.process_time()
+    prints = {name: fingerprint(sound) for name, sound in planted.sounds.items()}
+    made = time.process_time()
+    pairs = [(a, b) for a, b in combinations(sorted(prints), 2) if songs[a] != songs[b]]
+    others = sum(recording_of[a] != recording_of[b] for a, b in pairs)
+    if not all_pairs:
+        pairs = find_candidates(prints, songs, SAME_RECORDING, ("naming: listening", "naming"))
+    matches = compare_pairs(prints, pairs, LEAST)
+    done = time.process_time()
+    score = {frozenset((match.first, match.second)): match.score for match in matches}
+    found = defaultdict(list)
+    for name, (edit, original) in planted.copies.items():
+        found[edit].append(score.get(frozenset((name, original)), 0.0))
+    print(f"{'edit':34s} copies  recall  lowest score  median")
+    for edit in (edit for edit in EDITS if edit in found):
+        recall = np.mean(np.array(found[edit]) >= SAME_RECORDING)
+        print(
+            f"{edit:34s} {len(found[edit]):6d}  {recall:6.3f}  {min(found[edit]):12.3f}  {np.median(found[edit]):6.3f}"
+        )
+    kept = [match for match in matches if match.score >= SAME_RECORDING]
+    right = [recording_of[match.first] == recording_of[match.second] for match in kept]
+    wrong = [match for match in matches if recording_of[match.first] != recording_of[match.second]]
+    for match in wrong[: len(right) - sum(right)]:
+        print(f"not one song: {match.first} and {match.second}, score {match.score}")
+    result: dict = {"clips": len(prints), "copies": len(planted.copies), "compared_pairs": len(pairs)}
+    for name, edits in (("near", NEAR_EDITS), ("far", FAR_EDITS)):
+        scores = np.concatenate([found[edit] for edit in edits if edit in found])
+        result |= {f"copies_{name}": len(scores), f"recall_{name}": round(float(np.mean(scores >= SAME_RECORDING)), 4)}
+        result[f"lowest_score_{name}"] = round(float(scores.min()), 3)
+    result |= {"found_pairs": len(kept), "precision": round(float(np.mean(right)), 4)}
+    result |= {"highest_score_of_others": max((match.score for match in wrong), default=0.0), "pairs_of_others": others}
+    seconds = sum(len(sound) for sound in planted.sounds.values()) / SAMPLE_RATE
+    result |= {"audio_seconds": round(seconds), "fingerprint_seconds": round(made - begin, 1)}
+    return result | {"comparison_seconds": round(done - made, 1)}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print recall per edit and precision."""
+    """Print recall per edit and precision, and write them."""
     parser = command_parser("benchmarks.fingerprint", __doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="copies of every clip (default: 3, so 144 copies)")
+    parser.add_argument("--rounds", type=int, default=4, help="copies of every clip (default: 4, so 192 copies)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--songs", type=Path, help="folder of audio or video files")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
-    audio, group_of, copies = plant_copies(args.rounds, args.seed)
-    begin = time.perf_counter()
-    prints = {name: fingerprint(wave) for name, wave in audio.items()}
-    made = time.perf_counter()
-    matches = find_same_recordings(prints, group_of, LEAST)
-    done = time.perf_counter()
-    score = {frozenset((match.first, match.second)): match.score for match in matches}
-    found = defaultdict(list)
-    for name, (edit, original) in copies.items():
-        found[edit].append(score.get(frozenset((name, original)), 0.0))
-    print(f"{'edit':34s} copies  recall  lowest score  median")
-    for edit, scores in found.items():
-        recall = np.mean(np.array(scores) >= SAME_RECORDING)
-        print(f"{edit:34s} {len(scores):6d}  {recall:6.3f}  {min(scores):12.3f}  {np.median(scores):6.3f}")
-    everything = np.concatenate(list(found.values()))
-    song_of = {name: group.split("-")[0] for name, group in group_of.items()}
-    right = [m.score for m in matches if song_of[m.first] == song_of[m.second]]
-    wrong = [m.score for m in matches if song_of[m.first] != song_of[m.second]]
-    names = sorted(audio)
-    pairs = sum(song_of[a] != song_of[b] for i, a in enumerate(names) for b in names[:i])
-    true, false = sum(s >= SAME_RECORDING for s in right), sum(s >= SAME_RECORDING for s in wrong)
-    print(
-        f"recall {np.mean(everything >= SAME_RECORDING):.3f} of {len(everything)} copies at a score of {SAME_RECORDING} or more"
-    )
-    print(f"precision {true / max(1, true + false):.4f}: {true} pairs found are of one song, {false} are not")
-    print(f"highest score of {pairs} pairs of different songs: {max(wrong, default=0):.3f}")
-    seconds = sum(len(wave) for wave in audio.values()) / SAMPLE_RATE
-    print(f"{len(audio)} clips, {seconds:.0f} s: fingerprints {made - begin:.1f} s, comparison {done - made:.1f} s")
+    corpora = {"demo": plant_in_demo(args.rounds, args.seed)}
+    if args.songs:
+        corpora["songs"] = plant_in_folder(args.songs, args.rounds, args.seed)
+    results = {}
+    for corpus, planted in corpora.items():
+        for way in ("all pairs", "candidates"):
+            print(f"\n{corpus}, {way}")
+            results[f"{corpus}, {way}"] = measure(planted, way == "all pairs")
+            print(json.dumps(results[f"{corpus}, {way}"]), flush=True)
+            args.out.write_text(json.dumps(results, indent=2) + "\n")
     return 0
 
 

@@ -20,41 +20,61 @@ Changes of tempo and pitch are looked up at 24 values. Hashes that are invariant
 """
 
 import json
+import math
 import platform
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.split.candidates import find_candidates
-from dataset_tools.split.fingerprint import ENERGY_FLOOR, HOP, SAME_RECORDING, SEMITONES, compare_pairs
+from dataset_tools.split.fingerprint import ENERGY_FLOOR, HOP, SEMITONES
 from dataset_tools.split.slope_bits import BANDS_PER_SEMITONE
 
 RESULTS = Path(__file__).resolve().parent / "results" / "fingerprint_scale.json"
 SIZES = (1000, 3000, 10_000)
 GOAL = 100_000
-CLIP_FRAMES = round(8.0 * SAMPLE_RATE / HOP)
+FRAMES_PER_SECOND = SAMPLE_RATE / HOP
+SONG_SECONDS = 40
+CLIP_SECONDS = (5.0, 20.0)
+CLIPS_PER_SONG = 5
 COPY_EVERY = 50
 """One clip of so many is a copy."""
-SPEEDS = (0.8, 0.85, 0.92, 0.96, 1.04, 1.08, 1.15, 1.2, 1.25, 1.3)
+SPEEDS = (0.8, 0.85, 0.92, 0.96, 1.0, 1.04, 1.08, 1.15, 1.2, 1.25, 1.3)
 BANDS = SEMITONES * BANDS_PER_SEMITONE
 HARMONICS = 12 * BANDS_PER_SEMITONE * np.log2(np.arange(1, 7))
 
 
+SPARE = 28
+"""Bands by which a clip may be lower or higher."""
+
+
+def make_spectra() -> np.ndarray:
+    """Energies (notes, BANDS) float32: of the notes whose lowest band is -SPARE and more, then of the drum of the highest bands and of
+    that of all bands."""
+    band = np.arange(BANDS)
+    middle = np.arange(-SPARE, BANDS + SPARE)[:, None, None] + HARMONICS[:, None]
+    notes = np.sum(np.exp(-(((band - middle) / 2) ** 2)) / np.arange(1, 7)[:, None] ** 2, axis=1)
+    return np.vstack([notes, 0.3 * np.clip((band - 120) / 40, 0, 1), np.full(BANDS, 0.3)]).astype(np.float32)
+
+
+SPECTRA = make_spectra()
+
+
+@lru_cache(100)
 def make_song(seed: int) -> np.ndarray:
     """Notes (N, 4): start in frames, lowest band (-1: a drum of all bands, -2: of the highest), frames of decay, energy."""
     rng = np.random.default_rng(seed)
-    beat = 60 / rng.uniform(85, 150) * SAMPLE_RATE / HOP
+    beat = 60 / rng.uniform(85, 150) * FRAMES_PER_SECOND
     drums, melody = rng.uniform(0, 1, 2), rng.uniform(0.3, 0.9)
     key, scale = rng.integers(12), np.array([0, 2, 4, 5, 7, 9, 11])
     notes = []
-    for step in range(int(20 * SAMPLE_RATE / HOP / beat * 2)):
+    for step in range(int(SONG_SECONDS * FRAMES_PER_SECOND / beat * 2)):
         at = step * beat / 2
         if step % 8 == 0:
             chord = rng.integers(7)
@@ -70,37 +90,32 @@ def make_song(seed: int) -> np.ndarray:
     return np.array(notes)
 
 
-def make_print(seed: int, start: float, tempo: float, bands: int, noise: int | None) -> np.ndarray:
-    """Log energies (T, bands) of a clip that begins `start` frames into a song, `tempo` times as fast and `bands` higher. noise: seed of
-    the noise and the equaliser; None for none."""
-    energy = np.full((CLIP_FRAMES, BANDS), 1e-3, np.float32)
-    at, band = np.arange(CLIP_FRAMES)[:, None], np.arange(BANDS)
-    for begin, low, decay, level in make_song(seed):
-        first = max(0, int((begin - start) / tempo))
-        if first >= CLIP_FRAMES or (begin - start) / tempo + 6 * decay / tempo < 0:
-            continue
-        last = min(CLIP_FRAMES, first + int(6 * decay / tempo) + 2)
-        past = at[first:last] - (begin - start) / tempo
-        course = level * np.exp(-np.maximum(past, 0) * tempo / decay) / (1 + np.exp(-4 * past))
-        if low < 0:
-            energy[first:last] += course * (1.0 if low == -1 else np.clip((band - 120) / 40, 0, 1)) * 0.3
-            continue
-        for number, up in enumerate(HARMONICS):
-            middle = low + up + bands
-            if middle < BANDS + 6:
-                some = slice(max(0, int(middle) - 7), max(0, int(middle) + 8))
-                shape = np.exp(-(((band[some] - middle) / 2) ** 2)) / (number + 1) ** 2
-                energy[first:last, some] += course * shape
-    texture = np.random.default_rng((seed, 1)).standard_normal((500, BANDS + 60)).astype(np.float32)
-    texture = (texture[:, :-2] + texture[:, 1:-1] + texture[:, 2:])[:, 28 - bands :][:, :BANDS] / 3**0.5
-    when = np.minimum(start + np.arange(CLIP_FRAMES) * tempo, 498)
-    before, part = when.astype(int), (when % 1)[:, None]
+def make_print(
+    seed: int, start: float, tempo: float, bands: int, noise: int | None, seconds: float = 8.0
+) -> np.ndarray:
+    """Log energies (T, bands) of a clip of so many seconds that begins `start` frames into a song, `tempo` times as fast and `bands`
+    higher. noise: seed of the noise and the equaliser; None for none."""
+    frames = round(seconds * FRAMES_PER_SECOND)
+    begin, low, decay, level = make_song(seed).T
+    at, decay = (begin - start) / tempo, decay / tempo
+    sounding = (at < frames) & (at + 6 * decay > 0)
+    past = np.arange(frames, dtype=np.float32)[:, None] - at[sounding].astype(np.float32)
+    course = np.exp(-np.maximum(past, 0) / decay[sounding].astype(np.float32)) / (
+        1 + np.exp(-4 * np.clip(past, -20, 20))
+    )
+    spectra = SPECTRA[np.where(low < 0, low, low + bands + SPARE).astype(int)[sounding]]
+    energy = 1e-3 + (course * level[sounding].astype(np.float32)) @ spectra
+    rows = round(SONG_SECONDS * FRAMES_PER_SECOND)
+    texture = np.random.default_rng((seed, 1)).random((rows, BANDS + 2 * SPARE), np.float32) - np.float32(0.5)
+    texture = 2 * (texture[:, :-2] + texture[:, 1:-1] + texture[:, 2:])[:, SPARE - bands :][:, :BANDS]
+    when = np.minimum(start + np.arange(frames) * tempo, rows - 2)
+    before, part = when.astype(int), (when % 1).astype(np.float32)[:, None]
     energy *= np.exp(0.6 * (texture[before] * (1 - part) + texture[before + 1] * part))
     if noise is not None:
         rng = np.random.default_rng(noise)
-        rough = rng.standard_normal((CLIP_FRAMES, BANDS + 2))
+        rough = rng.standard_normal((frames, BANDS + 2), np.float32)
         energy *= np.exp(0.2 * (rough[:, :-2] + rough[:, 1:-1] + rough[:, 2:]) / 3**0.5)
-        energy *= np.exp(0.8 * np.cos(np.pi * rng.uniform(0, 2) * band / BANDS))
+        energy *= np.exp(0.8 * np.cos(np.pi * rng.uniform(0, 2) * np.arange(BANDS) / BANDS))
     return np.log(energy / np.quantile(energy, 0.99) + ENERGY_FLOOR).astype(np.float32)
 
 
@@ -109,27 +124,44 @@ class MadeUpCorpus(Mapping[str, np.ndarray]):
 
     def __init__(self, clips: int):
         self.clips, self.seconds = clips, 0.0
+        rng = np.random.default_rng(clips)
+        songs = math.ceil(clips / CLIPS_PER_SONG)
+        self.recordings = (songs * rng.uniform(0, 1, clips) ** 2).astype(int)
+        """Song of each clip. The density falls with the root of the rank: of 100 000 clips, 700 are of the first song."""
+        self.lengths = rng.uniform(*CLIP_SECONDS, clips)
+        """Seconds."""
+        self.starts = rng.uniform(0, 8, clips)
+        """Seconds of its song at which each clip begins."""
+        for copy in range(COPY_EVERY - 1, clips, COPY_EVERY):
+            original = copy - COPY_EVERY // 2
+            later = min(1 + copy // COPY_EVERY % 7 / 3, self.lengths[original] - 4)
+            self.recordings[copy], self.starts[copy] = self.recordings[original], self.starts[original] + later
 
-    def original(self, number: int) -> int | None:
-        """The clip of which this one is a copy."""
-        return number - COPY_EVERY // 2 if number % COPY_EVERY == COPY_EVERY - 1 else None
+    def is_copy(self, number: int) -> bool:
+        """Whether a clip is a copy under another song id, of the clip half of COPY_EVERY before it."""
+        return number % COPY_EVERY == COPY_EVERY - 1
 
-    def start(self, number: int) -> float:
-        """First frame of a clip in its song."""
-        return number * 0.618 % 1 * 3 * SAMPLE_RATE / HOP
+    def change(self, number: int) -> tuple[float, int]:
+        """(tempo, bands) of a copy."""
+        copy = number // COPY_EVERY
+        tempo = SPEEDS[copy % len(SPEEDS)]
+        return tempo, 0 if copy // len(SPEEDS) % 2 else round(12 * BANDS_PER_SEMITONE * np.log2(tempo))
+
+    def songs(self) -> dict[str, str]:
+        """Clip -> song id. A copy is listed as a song of its own."""
+        return {
+            clip_id: f"copy {clip_id}" if self.is_copy(number) else str(self.recordings[number])
+            for number, clip_id in enumerate(self)
+        }
 
     def __getitem__(self, clip_id: str) -> np.ndarray:
         begin = time.process_time()
         number = int(clip_id)
-        original, copy = self.original(number), number // COPY_EVERY
-        if original is None:
-            made = make_print(number, self.start(number), 1.0, 0, None)
-        else:
-            tempo = SPEEDS[copy % len(SPEEDS)]
-            bands = 0 if copy // len(SPEEDS) % 2 else round(12 * BANDS_PER_SEMITONE * np.log2(tempo))
-            made = make_print(
-                original, self.start(original) + (1 + copy % 7 / 3) * SAMPLE_RATE / HOP, tempo, bands, number
-            )
+        tempo, bands = self.change(number) if self.is_copy(number) else (1.0, 0)
+        made = make_print(
+            int(self.recordings[number]), self.starts[number] * FRAMES_PER_SECOND, tempo, bands,
+            number if self.is_copy(number) else None, self.lengths[number],
+        )  # fmt: skip
         self.seconds += time.process_time() - begin
         return made
 
@@ -138,33 +170,6 @@ class MadeUpCorpus(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return self.clips
-
-
-def measure(clips: int) -> dict:
-    """Time, memory, recall and precision for so many clips."""
-    corpus = MadeUpCorpus(clips)
-    alone = {clip_id: clip_id for clip_id in corpus}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin = time.process_time()
-    candidates = find_candidates(corpus, alone, SAME_RECORDING, ("scale: listening", "scale: searching"))
-    search = time.process_time() - begin - corpus.seconds
-    corpus.seconds, begin = 0.0, time.process_time()
-    matches = compare_pairs(corpus, candidates)
-    compared = time.process_time() - begin - corpus.seconds
-    planted = {(f"{o:06d}", f"{n:06d}") for n in range(clips) if (o := corpus.original(n)) is not None}
-    found = {(match.first, match.second) for match in matches}
-    return {
-        "clips": clips,
-        "search_seconds": round(search, 1),
-        "comparison_seconds": round(compared, 1),
-        "megabytes_before": round(before / 1024),
-        "megabytes_peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "candidates": len(candidates),
-        "planted": len(planted),
-        "planted_among_candidates": len(planted & set(candidates)),
-        "planted_found": len(planted & found),
-        "others_found": len(found - planted),
-    }
 
 
 def fit(rows: list[dict]) -> dict:

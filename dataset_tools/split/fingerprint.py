@@ -92,7 +92,12 @@ def _filter_bank() -> np.ndarray:
     return np.maximum(0, 1 - np.abs(12 * np.log2(frequency / LOWEST_HZ) - centres)).astype(np.float32)
 
 
-FILTER_BANK = _filter_bank()
+ALL_BINS = _filter_bank()
+BINS = slice(np.flatnonzero(ALL_BINS.any(0))[0], np.flatnonzero(ALL_BINS.any(0))[-1] + 1)
+"""Bins of the spectrum that the bands cover."""
+FILTER_BANK = np.ascontiguousarray(ALL_BINS[:, BINS])
+TAPER = signal.get_window("hann", WINDOW).astype(np.float32) * np.float32(2 / WINDOW)
+"""Hann window whose sum is 1."""
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
@@ -101,8 +106,10 @@ def fingerprint(audio: np.ndarray) -> np.ndarray:
     for audio that is silent or shorter than a frame."""
     if len(audio) < WINDOW or not np.any(audio):
         return np.zeros((0, len(FILTER_BANK)), np.float32)
-    spectrum = signal.stft(audio.astype(np.float32), nperseg=WINDOW, noverlap=WINDOW - HOP)[2]
-    energy = FILTER_BANK @ (np.abs(spectrum) ** 2).astype(np.float32)
+    padded = np.pad(sound.astype(np.float32), (WINDOW // 2, WINDOW // 2 + -len(sound) % HOP))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    spectrum = fft.rfft(frames * TAPER, axis=1)[:, BINS]
+    energy = FILTER_BANK @ (spectrum.real**2 + spectrum.imag**2).T
     return np.log(energy / max(np.quantile(energy, 0.99), 1e-20) + ENERGY_FLOOR).T.astype(np.float32)
 
 

@@ -1,0 +1,242 @@
+"""An index of the codes of all clips, by a part of each code, and the search in it.
+
+The key is the first bits of a code; the larger the corpus, the longer the key. A query takes all values of the key's least certain
+bits. What it finds counts if the whole codes differ in few bits, and if the bits of the fingerprints agree around the windows.
+
+The time of a query must not grow with the corpus. So each bucket of the index keeps few windows of one song, and a song that was named
+often enough for a clip is not checked again.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from dataset_tools.lib.core.progress import progress
+from dataset_tools.split.codes import (
+    BAND_TERMS,
+    QUERIES,
+    TIME_TERMS,
+    WINDOW,
+    describe_changes,
+    describe_clip,
+    encode,
+    pack,
+)
+from dataset_tools.split.slope_bits import compute_bits
+
+STRIDE = 2
+"""Frames between the windows of the index."""
+QUERY_STRIDE = 4
+"""Frames between the windows that are looked up."""
+MOST_DIFFERENT, LEAST_DIFFERENT = 28, 20
+"""Bits in which codes of the same recording may differ: in a small corpus, and in the largest."""
+LEAST_CHECK_SHARE, MOST_CHECK_SHARE = 0.35, 0.65
+"""Pairs whose bits agree at least by this fraction of the required score are candidates: in a small corpus, and in the largest."""
+CHECK_REACH = 16
+"""Frames before and after a window whose bits are compared: with the window's, 3.3 s."""
+MIN_CHECKED = 75
+"""Least number of bits of either clip that are compared."""
+KEPT_PER_SONG = 16
+"""Windows of one song in a bucket."""
+NAMED_PER_SONG = 4
+"""Clips of one song that are named for a clip."""
+NAMED = 64
+"""Clips of all songs that are named for a clip."""
+
+SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""Multiplier that spreads keys over buckets."""
+U1, U2, U4, U56 = (np.uint64(n) for n in (1, 2, 4, 56))
+M1, M2, M4, M8 = (
+    np.uint64(n) for n in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101)
+)
+
+
+class _Postings(NamedTuple):
+    """Windows of all clips, sorted by bucket."""
+
+    begins: np.ndarray
+    """(buckets + 1,) int32: first window of each bucket."""
+    codes: np.ndarray
+    """(windows, 2) uint64."""
+    clips: np.ndarray
+    """(windows,) int32."""
+    frames: np.ndarray
+    """(windows,) int32."""
+
+
+class _Signs(NamedTuple):
+    """Bits of several fingerprints, one after the other."""
+
+    signs: np.ndarray
+    """(frames,) uint64: bits that are 1."""
+    heard: np.ndarray
+    """(frames,) uint64: bits that are not 0."""
+    begins: np.ndarray
+    """(fingerprints + 1,) int64: first frame of each."""
+
+
+class _Windows(NamedTuple):
+    """Windows of one clip that are looked up, at all changes."""
+
+    codes: np.ndarray
+    """(windows, 2) uint64."""
+    weak: np.ndarray
+    """(windows, free bits) uint64: the bits of the key that may have either value."""
+    frames: np.ndarray
+    """(windows,) int32, at the slower tempo."""
+    changes: np.ndarray
+    """(windows,) int32: numbers in QUERIES."""
+
+
+class _Limits(NamedTuple):
+    """Settings of a search, by the size of the index."""
+
+    key_bits: int
+    free_bits: int
+    """Bits of a query's key that may have either value."""
+    bucket_bits: int
+    most_different: int
+    check_share: float
+
+
+def choose_limits(windows: int) -> _Limits:
+    """Limits for an index of so many windows."""
+    size = max(0.0, math.log2(max(1, windows)) - 14)  # 0 for 150 clips of 10 s
+    return _Limits(
+        key_bits=min(32, 14 + round(1.7 * size)),
+        free_bits=min(7, 4 + round(0.4 * size)),
+        bucket_bits=min(26, 15 + math.ceil(size)),
+        most_different=max(LEAST_DIFFERENT, MOST_DIFFERENT - round(1.2 * size)),
+        check_share=min(MOST_CHECK_SHARE, LEAST_CHECK_SHARE + 0.05 * size),
+    )
+
+
+class CodeIndex:
+    """Codes of all clips at their own tempo, and their fingerprints' bits."""
+
+    def __init__(self, fingerprints: Mapping[str, np.ndarray], ids: list[str], songs: np.ndarray, label: str):
+        """songs: (clips,) int32, the number of each clip's song. label: label of the progress bar."""
+        codes, clips, frames, bits = [], [], [], []
+        squares = np.zeros(BAND_TERMS * TIME_TERMS)
+        for number, clip_id in enumerate(progress(ids, label, unit="clip")):
+            values = fingerprints[clip_id]
+            described, starts = describe_clip(values, STRIDE)
+            squares += np.sum(described.astype(np.float64) ** 2, axis=0)
+            codes.append(encode(described))
+            clips.append(np.full(len(starts), number, np.int32))
+            frames.append(starts.astype(np.int32))
+            bits.append(_pack_bits(values, 1.0, 0))
+        windows = sum(len(part) for part in codes)
+        self.songs = songs
+        self.scale = (np.sqrt(squares / max(1, windows)) + 1e-9).astype(np.float32)
+        """Root mean square of each term."""
+        self.limits = choose_limits(windows)
+        self.bits = _join_bits(bits)
+        self.postings = self._sort(np.concatenate(codes), np.concatenate(clips), np.concatenate(frames))
+
+    def _sort(self, codes: np.ndarray, clips: np.ndarray, frames: np.ndarray) -> _Postings:
+        keys = codes[:, 0] & np.uint64((1 << self.limits.key_bits) - 1)
+        buckets = ((keys * SPREAD) >> np.uint64(64 - self.limits.bucket_bits)).astype(np.int64)
+        place = buckets * (int(self.songs.max(initial=0)) + 1) + self.songs[clips]
+        order = np.argsort(place, kind="stable")
+        place = place[order]
+        kept = np.ones(len(place), bool)
+        kept[KEPT_PER_SONG:] = place[KEPT_PER_SONG:] != place[:-KEPT_PER_SONG]
+        order = order[kept]
+        counts = np.bincount(buckets[order], minlength=1 << self.limits.bucket_bits)
+        begins = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        return _Postings(begins, codes[order], clips[order], frames[order])
+
+    def find_others(self, number: int, values: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers (N,) of the clips of other songs that may be the same recording as clip `number` or a slower copy of it, and how well
+        they agree (N,). values: its log energies. least: score of the same recording."""
+        described, frames, changes = describe_changes(values, QUERY_STRIDE)
+        bits = _join_bits([_pack_bits(values, tempo, shift) for tempo, shift in QUERIES])
+        certain = np.abs(described[:, : self.limits.key_bits]) / self.scale[: self.limits.key_bits]
+        free = self.limits.free_bits
+        weak = np.uint64(1) << np.argpartition(certain, free, axis=1)[:, :free].astype(np.uint64)
+        scores = np.full(len(self.songs), -1.0, np.float32)
+        _search(
+            self.postings, self.bits, self.songs, _Windows(encode(described), weak, frames, changes), bits, self.songs[number],
+            self.limits, self.limits.check_share * least, scores, np.zeros(int(self.songs.max()) + 1, np.int32),
+        )  # fmt: skip
+        found = np.flatnonzero(scores >= self.limits.check_share * least)
+        return found, scores[found]
+
+
+def _pack_bits(values: np.ndarray, stretch: float, shift: int) -> tuple[np.ndarray, np.ndarray]:
+    bits = compute_bits(values, stretch, shift) if len(values) > WINDOW else np.zeros((0, 1), np.float32)
+    return pack(bits > 0), pack(bits != 0)
+
+
+def _join_bits(parts: list[tuple[np.ndarray, np.ndarray]]) -> _Signs:
+    begins = np.concatenate([[0], np.cumsum([len(signs) for signs, _ in parts])]).astype(np.int64)
+    return _Signs(np.concatenate([signs for signs, _ in parts]), np.concatenate([heard for _, heard in parts]), begins)
+
+
+@numba.njit(inline="always")
+def _count(x: np.uint64) -> np.int64:
+    """Number of ones."""
+    x = x - ((x >> U1) & M1)
+    x = (x & M2) + ((x >> U2) & M2)
+    return np.int64((((x + (x >> U4)) & M4) * M8) >> U56)
+
+
+@numba.njit
+def _agreement(bits, first, frame, others, clip, other_frame):
+    """Cosine of the bits around windows, at the best of three lags; -1 if too few are heard. bits, others: _Signs; first, clip: which
+    fingerprint of them; frame, other_frame: first frame of the window."""
+    best = -1.0
+    begin, end = bits.begins[first], bits.begins[first + 1]
+    other_begin, other_end = others.begins[clip], others.begins[clip + 1]
+    for lag in (-1, 0, 1):
+        a, b = begin + frame - CHECK_REACH, other_begin + other_frame - CHECK_REACH + lag
+        same, ours, theirs = 0, 0, 0
+        for step in range(0, WINDOW + 2 * CHECK_REACH, 2):
+            i, j = a + step, b + step
+            if i < begin or i >= end or j < other_begin or j >= other_end:
+                continue
+            common = bits.heard[i] & others.heard[j]
+            same += _count(common) - 2 * _count(common & (bits.signs[i] ^ others.signs[j]))
+            ours += _count(bits.heard[i])
+            theirs += _count(others.heard[j])
+        if min(ours, theirs) >= MIN_CHECKED:
+            best = max(best, same / math.sqrt(ours * theirs))
+    return best
+
+
+@numba.njit
+def _search(postings, others, songs, windows, bits, song, limits, least, scores, named):
+    """Write the agreement of the clips that are found into scores (clips,). named: (songs,) zeros, the clips found of each song."""
+    mask = np.uint64((1 << limits.key_bits) - 1)
+    far = np.uint64(64 - limits.bucket_bits)
+    total = 0
+    for row in range(len(windows.codes)):
+        low, high = windows.codes[row]
+        key = low & mask
+        for turn in range(1 << limits.free_bits):
+            if turn:  # one bit after the other, so that all values of the free bits come (Gray code)
+                bit = 0
+                while not (turn >> bit) & 1:
+                    bit += 1
+                key ^= windows.weak[row, bit]
+            bucket = np.int64((key * SPREAD) >> far)
+            for entry in range(postings.begins[bucket], postings.begins[bucket + 1]):
+                apart = _count(postings.codes[entry, 0] ^ low) + _count(postings.codes[entry, 1] ^ high)
+                if apart > limits.most_different:
+                    continue
+                clip = postings.clips[entry]
+                if songs[clip] == song or scores[clip] >= least or named[songs[clip]] >= NAMED_PER_SONG:
+                    continue
+                agreement = _agreement(
+                    bits, windows.changes[row], windows.frames[row], others, clip, postings.frames[entry]
+                )
+                if agreement >= least:
+                    scores[clip] = agreement
+                    named[songs[clip]] += 1
+                    total += 1
+                    if total == NAMED:
+                        return
