@@ -38,6 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results" / "fingerprint.json"
 LEAST = 0.2  # lowest listed score, to show the margin around SAME_RECORDING
 PIECE_SECONDS = 8.0
+LEAST_SECONDS = 4.0
+"""Shorter pieces are left out: of them and of their copies, too little is in common."""
 
 
 def speed_up(audio: np.ndarray, ratio: float) -> np.ndarray:
@@ -168,7 +170,7 @@ def plant_in_folder(folder: Path, rounds: int, seed: int) -> Planted:
             music[path.stem] = decode(path)
     for name, sound in music.items():
         seconds = len(sound) / SAMPLE_RATE
-        for start in np.arange(0, max(1.0, seconds - PIECE_SECONDS / 2), PIECE_SECONDS):
+        for start in np.arange(0, seconds - LEAST_SECONDS, PIECE_SECONDS):
             clips.append((f"{name} {start:.0f} s", name, float(start), min(seconds, float(start) + PIECE_SECONDS)))
     planted = plant_copies(music, clips, rounds, seed)
     named = {name: song.split("@")[0] for name, song in planted.recording_of.items()}

@@ -5,14 +5,14 @@ few pairs of clips: a song that is often used would otherwise be compared with i
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.split.code_index import CodeIndex
 
-PAIRS_PER_SONGS = 8
+PAIRS_PER_SONGS = 4
 """Most pairs of clips of one pair of songs."""
 
 
@@ -24,15 +24,21 @@ def find_candidates(
 
     fingerprints: clip id -> log energies; each is read twice, in sorted order. labels: of the two progress bars.
     """
-    ids = sorted(fingerprints)
-    number_of = {name: number for number, name in enumerate(sorted({group_of[clip_id] for clip_id in ids}))}
-    songs = np.array([number_of[group_of[clip_id]] for clip_id in ids], np.int32)
-    index = CodeIndex(fingerprints, ids, songs, labels[0])
+    index = CodeIndex(fingerprints, group_of, labels[0])
+    return look_up(index, fingerprints, progress(index.ids, labels[1], unit="clip"), least)
+
+
+def look_up(
+    index: CodeIndex, fingerprints: Mapping[str, np.ndarray], clip_ids: Iterable[str], least: float
+) -> list[tuple[str, str]]:
+    """Sorted pairs of clips, of which some of `clip_ids` are the faster ones or as fast; as `find_candidates`."""
     found: dict[tuple[int, int], dict[tuple[int, int], float]] = defaultdict(dict)
-    for number, clip_id in enumerate(progress(ids, labels[1], unit="clip")):
+    for clip_id in clip_ids:
+        number = index.number_of[clip_id]
         for other, agreement in zip(*index.find_others(number, fingerprints[clip_id], least), strict=True):
             first, second = sorted((number, int(other)))
-            pairs = found[tuple(sorted((int(songs[first]), int(songs[second]))))]
+            songs = sorted((int(index.songs[first]), int(index.songs[second])))
+            pairs = found[songs[0], songs[1]]
             pairs[first, second] = max(float(agreement), pairs.get((first, second), -1.0))
     best = [sorted(pairs, key=lambda pair: (-pairs[pair], pair))[:PAIRS_PER_SONGS] for pairs in found.values()]
-    return sorted((ids[first], ids[second]) for pairs in best for first, second in pairs)
+    return sorted((index.ids[first], index.ids[second]) for pairs in best for first, second in pairs)

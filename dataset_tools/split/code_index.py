@@ -117,11 +117,15 @@ def choose_limits(windows: int) -> _Limits:
 class CodeIndex:
     """Codes of all clips at their own tempo, and their fingerprints' bits."""
 
-    def __init__(self, fingerprints: Mapping[str, np.ndarray], ids: list[str], songs: np.ndarray, label: str):
-        """songs: (clips,) int32, the number of each clip's song. label: label of the progress bar."""
+    def __init__(self, fingerprints: Mapping[str, np.ndarray], song_of: Mapping[str, str], label: str):
+        """fingerprints: clip id -> log energies, each read once. song_of: clip id -> its song. label: label of the progress bar."""
+        self.ids = sorted(fingerprints)
+        self.number_of = {clip_id: number for number, clip_id in enumerate(self.ids)}
+        self.songs = np.unique([song_of[clip_id] for clip_id in self.ids], return_inverse=True)[1].astype(np.int32)
+        """(clips,) int32, the number of each clip's song."""
         codes, clips, frames, bits = [], [], [], []
         squares = np.zeros(BAND_TERMS * TIME_TERMS)
-        for number, clip_id in enumerate(progress(ids, label, unit="clip")):
+        for number, clip_id in enumerate(progress(self.ids, label, unit="clip")):
             values = fingerprints[clip_id]
             described, starts = describe_clip(values, STRIDE)
             squares += np.sum(described.astype(np.float64) ** 2, axis=0)
@@ -130,7 +134,6 @@ class CodeIndex:
             frames.append(starts.astype(np.int32))
             bits.append(_pack_bits(values, 1.0, 0))
         windows = sum(len(part) for part in codes)
-        self.songs = songs
         self.scale = (np.sqrt(squares / max(1, windows)) + 1e-9).astype(np.float32)
         """Root mean square of each term."""
         self.limits = choose_limits(windows)
@@ -158,7 +161,7 @@ class CodeIndex:
         certain = np.abs(described[:, : self.limits.key_bits]) / self.scale[: self.limits.key_bits]
         free = self.limits.free_bits
         weak = np.uint64(1) << np.argpartition(certain, free, axis=1)[:, :free].astype(np.uint64)
-        scores = np.full(len(self.songs), -1.0, np.float32)
+        scores = np.full(len(self.songs), -1.0)
         _search(
             self.postings, self.bits, self.songs, _Windows(encode(described), weak, frames, changes), bits, self.songs[number],
             self.limits, self.limits.check_share * least, scores, np.zeros(int(self.songs.max()) + 1, np.int32),

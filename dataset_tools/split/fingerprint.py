@@ -24,7 +24,6 @@ from threadpoolctl import threadpool_limits
 
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.split.candidates import find_candidates
 from dataset_tools.split.slope_bits import BANDS_PER_SEMITONE, CHANGE_FRAMES, PITCH_BANDS, compute_bits
 
 HOP = 1024
@@ -135,6 +134,8 @@ def find_same_recordings(
         }
         pairs = [(a, b) for a, b in combinations(sorted(fingerprints), 2) if group_of[a] != group_of[b]]
     else:
+        from dataset_tools.split.candidates import find_candidates  # compiles
+
         pairs = find_candidates(fingerprints, group_of, least, (listening, label))
     return compare_pairs(fingerprints, pairs, least, label)
 

@@ -6,9 +6,11 @@ from scipy import signal
 
 from benchmarks.fingerprint_scale import COPY_EVERY, MadeUpCorpus, make_print
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.split import candidates as candidates_module
+from dataset_tools.split import code_index as index_module
 from dataset_tools.split import fingerprint as fingerprint_module
-from dataset_tools.split.candidates import QUERIES, find_candidates
+from dataset_tools.split.candidates import PAIRS_PER_SONGS, find_candidates
+from dataset_tools.split.code_index import CHECK_REACH, KEPT_PER_SONG, MIN_CHECKED, CodeIndex, choose_limits
+from dataset_tools.split.codes import QUERIES, WINDOW, describe_changes, encode
 from dataset_tools.split.fingerprint import (
     CHANGES,
     PITCH_BANDS,
@@ -16,8 +18,10 @@ from dataset_tools.split.fingerprint import (
     compare_pairs,
     find_same_recordings,
     fingerprint,
+    merge_groups,
 )
 from dataset_tools.split.remembered import RememberedPrints
+from dataset_tools.split.slope_bits import compute_bits
 
 LABELS = ("a", "b")
 CLIPS = 30
@@ -61,18 +65,75 @@ def test_clips_of_one_song_are_no_candidates(songs):
 
 def test_a_large_corpus_has_longer_keys_and_the_same_copies(songs, monkeypatch):
     clips = songs | {"copy": make_print(11, 117, 1.2, 0, 100)}
-    log2 = candidates_module.math.log2
-    monkeypatch.setattr(candidates_module.math, "log2", lambda x: log2(x) + 10)
-    index = candidates_module._Index(clips, sorted(clips), "a")
-    assert index.key_bits > 24 and index.free_bits == 7
+    assert choose_limits(10**7).key_bits > choose_limits(10**4).key_bits
+    monkeypatch.setattr(index_module, "choose_limits", lambda windows: choose_limits(windows << 10))
+    index = CodeIndex(clips, alone(clips), "a")
+    assert index.limits.key_bits > 24 and index.limits.free_bits == 7
     assert ("clip11", "copy") in find_candidates(clips, alone(clips), SAME_RECORDING, LABELS)
 
 
-def test_what_a_query_finds_does_not_depend_on_its_parts(songs, monkeypatch):
-    clips = songs | {"copy": make_print(11, 117, 1.1, 0, 100)}
-    whole = find_candidates(clips, alone(clips), SAME_RECORDING, LABELS)
-    monkeypatch.setattr(candidates_module, "MAX_HITS", 7)
-    assert find_candidates(clips, alone(clips), SAME_RECORDING, LABELS) == whole
+def agreement(first: np.ndarray, frame: int, second: np.ndarray, other_frame: int) -> float:
+    """Cosine of two clips' bits around two windows, at the best of three lags."""
+    best = -1.0
+    for lag in (-1, 0, 1):
+        at = np.arange(-CHECK_REACH, WINDOW + CHECK_REACH, 2)
+        i, j = frame + at, other_frame + at + lag
+        inside = (i >= 0) & (i < len(first)) & (j >= 0) & (j < len(second))
+        a, b = first[i[inside]], second[j[inside]]
+        if min(np.sum(a**2), np.sum(b**2)) >= MIN_CHECKED:
+            best = max(best, float(np.vdot(a, b)) / float(np.sqrt(np.sum(a**2) * np.sum(b**2))))
+    return best
+
+
+def test_the_search_finds_what_a_plain_comparison_of_all_codes_finds(songs):
+    ids = sorted(songs)
+    index = CodeIndex(songs, alone(songs), "a")
+    codes, low = index.postings.codes, np.uint64((1 << index.limits.key_bits) - 1)
+    own = [compute_bits(songs[clip_id], 1.0, 0) for clip_id in ids]
+    least = 0.05  # so low that much is found
+    found = 0
+    for number in (3, 20):
+        described, frames, changes = describe_changes(songs[ids[number]], index_module.QUERY_STRIDE)
+        free = np.argsort(np.abs(described[:, : index.limits.key_bits]) / index.scale[: index.limits.key_bits], axis=1)
+        changed = [compute_bits(songs[ids[number]], *query) for query in QUERIES]
+        best: dict[int, float] = {}
+        for row, code in enumerate(encode(described)):
+            fixed = low & ~np.bitwise_or.reduce(np.uint64(1) << free[row, : index.limits.free_bits].astype(np.uint64))
+            apart = np.bitwise_count(codes ^ code).sum(1)
+            for entry in np.flatnonzero(
+                (apart <= index.limits.most_different) & ((codes[:, 0] ^ code[0]) & fixed == 0)
+            ):
+                clip, frame = int(index.postings.clips[entry]), int(index.postings.frames[entry])
+                score = agreement(changed[changes[row]], int(frames[row]), own[clip], frame)
+                best[clip] = max(score, best.get(clip, -1.0))
+        clips, scores = index.find_others(number, songs[ids[number]], least)
+        expected = sorted(
+            clip for clip, score in best.items() if clip != number and score >= index.limits.check_share * least
+        )
+        assert clips.tolist() == expected
+        assert np.all(scores <= [best[clip] + 1e-6 for clip in clips])
+        found += len(clips)
+    assert found > 10
+
+
+def test_a_song_that_is_often_used_is_named_a_few_times(songs):
+    """20 clips of one song, listed as another by 20 more, all cut elsewhere: of 400 pairs a few are compared, and the songs are merged."""
+    often = {f"often{n:02d}": make_print(500, 10 + 3 * n, 1.0, 0, 100 + n) for n in range(20)}
+    double = {f"twice{n:02d}": make_print(500, 12 + 3 * n, 1.15, 0, 200 + n) for n in range(20)}
+    clips = songs | often | double
+    group_of = alone(songs) | dict.fromkeys(often, "often") | dict.fromkeys(double, "twice")
+    pairs = find_candidates(clips, group_of, SAME_RECORDING, LABELS)
+    assert (
+        0 < len([pair for pair in pairs if {group_of[clip] for clip in pair} == {"often", "twice"}]) <= PAIRS_PER_SONGS
+    )
+    assert merge_groups(compare_pairs(clips, pairs), group_of) == {"often": "often", "twice": "often"}
+
+
+def test_a_bucket_keeps_few_windows_of_a_song(songs):
+    clips = {f"clip{n:02d}": songs["clip03"] for n in range(40)}
+    for song_of, most in ((dict.fromkeys(clips, "one"), KEPT_PER_SONG), (alone(clips), 40)):
+        longest = np.diff(CodeIndex(clips, song_of, "a").postings.begins).max()
+        assert longest == KEPT_PER_SONG if most == KEPT_PER_SONG else longest >= most
 
 
 def test_every_change_that_is_compared_lies_near_one_that_is_looked_up():
@@ -93,14 +154,14 @@ def test_silence_and_scraps_are_no_candidates(audio):
 def test_candidates_give_the_matches_of_all_pairs(monkeypatch):
     corpus = MadeUpCorpus(2 * COPY_EVERY)
     chosen = {f"{number:06d}": corpus[f"{number:06d}"] for number in (*range(20, 30), 49, *range(70, 80), 99)}
-    every = find_same_recordings(chosen, alone(chosen))
-    assert {(m.first, m.second) for m in every} == {
-        ("000024", "000049"),
-        ("000074", "000099"),
-    }
+    song_of = corpus.songs()
+    every = find_same_recordings(chosen, song_of)
+    copies = {frozenset((song_of["000024"], "copy 000049")), frozenset((song_of["000074"], "copy 000099"))}
+    assert {frozenset((song_of[m.first], song_of[m.second])) for m in every} == copies
     monkeypatch.setattr(fingerprint_module, "ALL_PAIRS", 0)
-    assert find_same_recordings(chosen, alone(chosen)) == every
-    assert compare_pairs(chosen, [("000020", "000021")]) == []
+    assert find_same_recordings(chosen, song_of) == every
+    other = next(clip_id for clip_id in chosen if song_of[clip_id] != song_of["000020"])
+    assert compare_pairs(chosen, [("000020", other)]) == []
 
 
 def test_prints_are_made_when_they_are_asked_for():
