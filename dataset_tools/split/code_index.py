@@ -181,8 +181,8 @@ def _join_bits(parts: list[tuple[np.ndarray, np.ndarray]]) -> _Signs:
 
 
 @numba.njit(inline="always")
-def _count(x: np.uint64) -> np.int64:
-    """Number of ones."""
+def _count(x):
+    """Number of ones of a uint64."""
     x = x - ((x >> U1) & M1)
     x = (x & M2) + ((x >> U2) & M2)
     return np.int64((((x + (x >> U4)) & M4) * M8) >> U56)
