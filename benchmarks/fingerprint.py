@@ -5,8 +5,9 @@
 
 Each clip is used several times: unchanged, and under other song ids, cut from another place of the same song (60 to 85 % in common, at
 least 3 s) and edited like in compilations. Clips with different song ids are compared twice: all pairs, and those that the codes name
-(as for a corpus of more than 500 clips). Recall is the share of copies whose original is found; precision is the share of found pairs
-that are of one song. The demo's songs are hard negatives: there are four per genre, which share synth voices, drum patterns and
+(as for a corpus of more than 500 clips). Of all pairs, recall is the share of copies whose original is found; of those that the codes
+name, it is the share of copies that are found to be of the original's song, since one pair of clips is kept of two songs. Precision is
+the share of found pairs that are of one song. The demo's songs are hard negatives: there are four per genre, which share synth voices, drum patterns and
 chords. So are the pieces of a folder's songs for each other's copies. Files of a folder that are of one song must be named alike up to
 the first '@' (`song@1.ogg`, `song@2.mp4`).
 """
@@ -31,7 +32,7 @@ from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.manifest import load_manifest
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.split.candidates import find_candidates
-from dataset_tools.split.fingerprint import SAME_RECORDING, compare_pairs, fingerprint
+from dataset_tools.split.fingerprint import SAME_RECORDING, compare_candidates, compare_pairs, fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -193,14 +194,20 @@ def measure(planted: Planted, all_pairs: bool) -> dict:
     made = time.process_time()
     pairs = [(a, b) for a, b in combinations(sorted(prints), 2) if songs[a] != songs[b]]
     others = sum(recording_of[a] != recording_of[b] for a, b in pairs)
-    if not all_pairs:
-        pairs = find_candidates(prints, songs, SAME_RECORDING, ("naming: listening", "naming"))
-    matches = compare_pairs(prints, pairs, LEAST)
+    if all_pairs:
+        matches = compare_pairs(prints, pairs, LEAST)
+    else:
+        candidates = find_candidates(prints, songs, SAME_RECORDING, ("naming: listening", "naming"))
+        pairs = [pair for these in candidates for pair in these]
+        matches = compare_candidates(prints, candidates)
     done = time.process_time()
-    score = {frozenset((match.first, match.second)): match.score for match in matches}
+    score: dict[frozenset[str], float] = {}
+    for match in matches:
+        for pair in ((match.first, match.second), (songs[match.first], songs[match.second])):
+            score[frozenset(pair)] = max(match.score, score.get(frozenset(pair), 0.0))
     found = defaultdict(list)
     for name, (edit, original) in planted.copies.items():
-        found[edit].append(score.get(frozenset((name, original)), 0.0))
+        found[edit].append(score.get(frozenset((name, original if all_pairs else songs[original])), 0.0))
     print(f"{'edit':34s} copies  recall  lowest score  median")
     for edit in (edit for edit in EDITS if edit in found):
         recall = np.mean(np.array(found[edit]) >= SAME_RECORDING)

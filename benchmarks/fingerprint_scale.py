@@ -53,7 +53,7 @@ from dataset_tools.split.fingerprint import (
     HOP,
     SAME_RECORDING,
     SEMITONES,
-    compare_pairs,
+    compare_candidates,
     fingerprint,
 )
 from dataset_tools.split.remembered import RememberedPrints
@@ -219,7 +219,7 @@ def measure(clips: int, part: int) -> dict:
     took |= {"compiling_seconds": corpus.take_time()}
     named = look_up(index, prints, progress(chosen, "scale: searching", unit="clip"), SAME_RECORDING)
     took |= {"search_seconds": corpus.take_time() * part}
-    matches = compare_pairs(prints, named)
+    matches = compare_candidates(prints, named)
     took |= {"comparison_seconds": corpus.take_time() * part}
     planted = {
         frozenset((song_of[clip_id], str(corpus.recordings[int(clip_id)]))): corpus.change(int(clip_id))[0]
@@ -227,7 +227,10 @@ def measure(clips: int, part: int) -> dict:
         if corpus.is_copy(int(clip_id))
     }
     right = [corpus.recordings[int(match.first)] == corpus.recordings[int(match.second)] for match in matches]
-    pairs = {"named": named, "found": [(match.first, match.second) for match in matches]}
+    pairs = {
+        "named": [pair for pairs in named for pair in pairs],
+        "found": [(match.first, match.second) for match in matches],
+    }
     songs = {word: {frozenset((song_of[a], song_of[b])) for a, b in these} for word, these in pairs.items()}
     return {
         "clips": clips,
@@ -237,8 +240,8 @@ def measure(clips: int, part: int) -> dict:
         "prints_made": round(clips + (corpus.made - clips) * part),
         "megabytes_before": round(before / 1024),
         "megabytes_peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "pairs_named": len(named),
-        "pairs_found": len(matches),
+        "songs_named": len(named),
+        "songs_found": len(matches),
         "precision": round(float(np.mean(right)), 4) if right else None,
         "copies": len(planted),
         "copies_named": len(planted.keys() & songs["named"]),

@@ -120,7 +120,8 @@ def find_same_recordings(
     label: str = "split: comparing",
     listening: str = "split: listening",
 ) -> list[Match]:
-    """Pairs of clips of different groups (songs) with the same recording, best first, one match per pair of clips.
+    """Pairs of clips of different groups (songs) with the same recording, best first, one match per pair of clips; of more than ALL_PAIRS
+    clips, one match per pair of groups.
 
     fingerprints: clip id -> its `fingerprint`; it may compute or read one whenever it is asked for, then the memory does not grow with
     it. Clips shorter than 3 s are never matched.
@@ -133,11 +134,32 @@ def find_same_recordings(
             clip_id: fingerprints[clip_id] for clip_id in progress(sorted(fingerprints), listening, unit="clip")
         }
         pairs = [(a, b) for a, b in combinations(sorted(fingerprints), 2) if group_of[a] != group_of[b]]
-    else:
-        from dataset_tools.split.candidates import find_candidates  # compiles
+        return compare_pairs(fingerprints, pairs, least, label)
+    from dataset_tools.split.candidates import find_candidates  # compiles
 
-        pairs = find_candidates(fingerprints, group_of, least, (listening, label))
-    return compare_pairs(fingerprints, pairs, least, label)
+    return compare_candidates(
+        fingerprints, find_candidates(fingerprints, group_of, least, (listening, label)), least, label
+    )
+
+
+def compare_candidates(
+    fingerprints: Mapping[str, np.ndarray],
+    candidates: list[list[tuple[str, str]]],
+    least: float = SAME_RECORDING,
+    label: str = "split: comparing",
+) -> list[Match]:
+    """Of each list of pairs of clips the first that has the same recording; best first."""
+    matches: list[Match] = []
+    while candidates:
+        found = compare_pairs(fingerprints, [pairs[0] for pairs in candidates], least, label)
+        matches += found
+        done = {(match.first, match.second) for match in found}
+        candidates = [pairs[1:] for pairs in candidates if pairs[0] not in done and len(pairs) > 1]
+    return sorted(matches, key=_by_score)
+
+
+def _by_score(match: Match) -> tuple:
+    return -match.score, match.first, match.second
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
@@ -159,7 +181,7 @@ def compare_pairs(
         for match in _compare(fingerprints, block, least):
             key = (match.first, match.second)
             best[key] = max(best.get(key, match), match, key=lambda m: m.score)
-    return sorted(best.values(), key=lambda m: (-m.score, m.first, m.second))
+    return sorted(best.values(), key=_by_score)
 
 
 def _compare(fingerprints: Mapping[str, np.ndarray], partners: dict[str, set[str]], least: float) -> Iterator[Match]:
