@@ -15,6 +15,7 @@ from dataset_tools.split.fingerprint import (
     CHANGES,
     PITCH_BANDS,
     SAME_RECORDING,
+    compare_candidates,
     compare_pairs,
     find_same_recordings,
     fingerprint,
