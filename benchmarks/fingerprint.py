@@ -4,8 +4,8 @@
     python -m benchmarks.fingerprint --songs FOLDER        # and pieces of 8 s of the audio and video files of a folder, one song each
 
 Each clip is used several times: unchanged, and under other song ids, cut from another place of the same song (60 to 85 % in common, at
-least 3 s) and edited like in compilations. Clips with different song ids are compared twice: all pairs, and those that the codes name
-(as for a corpus of more than 500 clips). Of all pairs, recall is the share of copies whose original is found; of those that the codes
+least 3 s) and edited like in compilations. Clips with different song ids are compared three times: all pairs; those that the codes
+name, as in a corpus of 1 000 clips; and those that they name by the stricter limits of a corpus of 100 000 clips. Of all pairs, recall is the share of copies whose original is found; of those that the codes
 name, it is the share of copies that are found to be of the original's song, since one pair of clips is kept of two songs. Precision is
 the share of found pairs that are of one song. The demo's songs are hard negatives: there are four per genre, which share synth voices, drum patterns and
 chords. So are the pieces of a folder's songs for each other's copies. Files of a folder that are of one song must be named alike up to
@@ -30,8 +30,10 @@ from dataset_tools.demo.render.compilation import CompilationClip, compose_song
 from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.manifest import load_manifest
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.split.candidates import find_candidates
+from dataset_tools.split.candidates import look_up
+from dataset_tools.split.code_index import CodeIndex, choose_limits
 from dataset_tools.split.fingerprint import SAME_RECORDING, compare_candidates, compare_pairs, fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +41,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results" / "fingerprint.json"
 LEAST = 0.2  # lowest listed score, to show the margin around SAME_RECORDING
 PIECE_SECONDS = 8.0
+WINDOWS_PER_CLIP = 115
+"""Of an index, for clips of 12.5 s."""
 LEAST_SECONDS = 4.0
 """Shorter pieces are left out: of them and of their copies, too little is in common."""
 
@@ -186,18 +190,20 @@ def decode(path: Path) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def measure(planted: Planted, all_pairs: bool) -> dict:
-    """Print recall per edit, and return recall and precision. all_pairs: compare all pairs; otherwise those that codes name."""
+def measure(planted: Planted, as_if: int) -> dict:
+    """Print recall per edit, and return recall and precision. as_if: compare those pairs that codes name, as strictly as in a corpus of so
+    many clips; 0: all pairs."""
     songs, recording_of = planted.songs(), planted.recording_of
     begin = time.process_time()
     prints = {name: fingerprint(sound) for name, sound in planted.sounds.items()}
     made = time.process_time()
     pairs = [(a, b) for a, b in combinations(sorted(prints), 2) if songs[a] != songs[b]]
     others = sum(recording_of[a] != recording_of[b] for a, b in pairs)
-    if all_pairs:
+    if not as_if:
         matches = compare_pairs(prints, pairs, LEAST)
     else:
-        candidates = find_candidates(prints, songs, SAME_RECORDING, ("naming: listening", "naming"))
+        index = CodeIndex(prints, songs, "naming: listening", choose_limits(round(as_if * WINDOWS_PER_CLIP)))
+        candidates = look_up(index, prints, progress(index.ids, "naming", unit="clip"), SAME_RECORDING)
         pairs = [pair for these in candidates for pair in these]
         matches = compare_candidates(prints, candidates)
     done = time.process_time()
@@ -207,7 +213,7 @@ def measure(planted: Planted, all_pairs: bool) -> dict:
             score[frozenset(pair)] = max(match.score, score.get(frozenset(pair), 0.0))
     found = defaultdict(list)
     for name, (edit, original) in planted.copies.items():
-        found[edit].append(score.get(frozenset((name, original if all_pairs else songs[original])), 0.0))
+        found[edit].append(score.get(frozenset((name, original if not as_if else songs[original])), 0.0))
     print(f"{'edit':34s} copies  recall  lowest score  median")
     for edit in (edit for edit in EDITS if edit in found):
         recall = np.mean(np.array(found[edit]) >= SAME_RECORDING)
@@ -237,6 +243,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=4, help="copies of every clip (default: 4, so 192 copies)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--songs", type=Path, help="folder of audio or video files")
+    parser.add_argument(
+        "--as-if", type=int, nargs="+", default=[1000, 100_000], help="be as strict as in a corpus of so many clips"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
     corpora = {"demo": plant_in_demo(args.rounds, args.seed)}
@@ -244,10 +253,11 @@ def main(argv: list[str] | None = None) -> int:
         corpora["songs"] = plant_in_folder(args.songs, args.rounds, args.seed)
     results = {}
     for corpus, planted in corpora.items():
-        for way in ("all pairs", "candidates"):
-            print(f"\n{corpus}, {way}")
-            results[f"{corpus}, {way}"] = measure(planted, way == "all pairs")
-            print(json.dumps(results[f"{corpus}, {way}"]), flush=True)
+        for as_if in (0, *args.as_if):
+            way = f"{corpus}, candidates as of {as_if} clips" if as_if else f"{corpus}, all pairs"
+            print(f"\n{way}")
+            results[way] = measure(planted, as_if)
+            print(json.dumps(results[way]), flush=True)
             args.out.write_text(json.dumps(results, indent=2) + "\n")
     return 0
 

@@ -1,7 +1,7 @@
 """An index of the codes of all clips, by a part of each code, and the search in it.
 
-The key is the first bits of a code; the larger the corpus, the longer the key. A query takes all values of the key's least certain
-bits. What it finds counts if the whole codes differ in few bits, and if the bits of the fingerprints agree around the windows.
+A key is some of the first bits of a code; the larger the corpus, the longer the key. There is a table for each of two keys. A query takes
+all values of the key's least certain bits. What it finds counts if the whole codes differ in few bits, and if the bits of the fingerprints agree around the windows.
 
 The time of a query must not grow with the corpus. So each bucket of the index keeps few windows of one song, and a song that was named
 often enough for a clip is not checked again.
@@ -23,17 +23,16 @@ from dataset_tools.split.codes import (
     describe_changes,
     describe_clip,
     encode,
-    pack,
 )
-from dataset_tools.split.slope_bits import compute_bits
+from dataset_tools.split.slope_bits import BANDS_PER_SEMITONE, CHANGE_FRAMES, MIN_CHANGE, SLOPE_BANDS
 
 STRIDE = 2
 """Frames between the windows of the index."""
-QUERY_STRIDE = 4
+QUERY_STRIDE = 3
 """Frames between the windows that are looked up."""
-MOST_DIFFERENT, LEAST_DIFFERENT = 28, 20
+MOST_DIFFERENT, LEAST_DIFFERENT = 28, 22
 """Bits in which codes of the same recording may differ: in a small corpus, and in the largest."""
-LEAST_CHECK_SHARE, MOST_CHECK_SHARE = 0.35, 0.65
+LEAST_CHECK_SHARE, MOST_CHECK_SHARE = 0.35, 0.6
 """Pairs whose bits agree at least by this fraction of the required score are candidates: in a small corpus, and in the largest."""
 CHECK_REACH = 16
 """Frames before and after a window whose bits are compared: with the window's, 3.3 s."""
@@ -41,6 +40,10 @@ MIN_CHECKED = 75
 """Least number of bits of either clip that are compared."""
 KEPT_PER_SONG = 16
 """Windows of one song in a bucket."""
+TABLES = 2
+"""Keys of a code. A copy that differs in one key may agree in the other."""
+TABLE_BITS = 32
+"""Bits of a code from one key to the next; also the longest key."""
 NAMED_PER_SONG = 4
 """Clips of one song that are named for a clip."""
 NAMED = 64
@@ -91,7 +94,7 @@ class _Windows(NamedTuple):
     """(windows,) int32: numbers in QUERIES."""
 
 
-class _Limits(NamedTuple):
+class Limits(NamedTuple):
     """Settings of a search, by the size of the index."""
 
     key_bits: int
@@ -102,23 +105,30 @@ class _Limits(NamedTuple):
     check_share: float
 
 
-def choose_limits(windows: int) -> _Limits:
+def choose_limits(windows: int) -> Limits:
     """Limits for an index of so many windows."""
-    size = max(0.0, math.log2(max(1, windows)) - 14)  # 0 for 150 clips of 10 s
-    return _Limits(
-        key_bits=min(32, 14 + round(1.7 * size)),
-        free_bits=min(7, 4 + round(0.4 * size)),
-        bucket_bits=min(26, 15 + math.ceil(size)),
-        most_different=max(LEAST_DIFFERENT, MOST_DIFFERENT - round(1.2 * size)),
-        check_share=min(MOST_CHECK_SHARE, LEAST_CHECK_SHARE + 0.05 * size),
+    size = max(0.0, math.log2(max(1, windows)) - 14)  # 0 for 150 clips of 10 s, 9.5 for 100 000
+    return Limits(
+        key_bits=min(TABLE_BITS, 14 + round(1.9 * size)),
+        free_bits=min(5, 4 + round(0.2 * size)),
+        bucket_bits=min(25, 15 + math.ceil(size)),
+        most_different=max(LEAST_DIFFERENT, MOST_DIFFERENT - round(0.65 * size)),
+        check_share=min(MOST_CHECK_SHARE, LEAST_CHECK_SHARE + 0.026 * size),
     )
 
 
 class CodeIndex:
     """Codes of all clips at their own tempo, and their fingerprints' bits."""
 
-    def __init__(self, fingerprints: Mapping[str, np.ndarray], song_of: Mapping[str, str], label: str):
-        """fingerprints: clip id -> log energies, each read once. song_of: clip id -> its song. label: label of the progress bar."""
+    def __init__(
+        self,
+        fingerprints: Mapping[str, np.ndarray],
+        song_of: Mapping[str, str],
+        label: str,
+        limits: Limits | None = None,
+    ):
+        """fingerprints: clip id -> log energies, each read once. song_of: clip id -> its song. label: label of the progress bar. limits:
+        None for those that suit the number of clips."""
         self.ids = sorted(fingerprints)
         self.number_of = {clip_id: number for number, clip_id in enumerate(self.ids)}
         self.songs = np.unique([song_of[clip_id] for clip_id in self.ids], return_inverse=True)[1].astype(np.int32)
@@ -132,16 +142,17 @@ class CodeIndex:
             codes.append(encode(described))
             clips.append(np.full(len(starts), number, np.int32))
             frames.append(starts.astype(np.int32))
-            bits.append(_pack_bits(values, 1.0, 0))
+            bits.append(pack_changed(values, 1.0, 0))
         windows = sum(len(part) for part in codes)
         self.scale = (np.sqrt(squares / max(1, windows)) + 1e-9).astype(np.float32)
         """Root mean square of each term."""
-        self.limits = choose_limits(windows)
+        self.limits = limits or choose_limits(windows)
         self.bits = _join_bits(bits)
-        self.postings = self._sort(np.concatenate(codes), np.concatenate(clips), np.concatenate(frames))
+        windows_of = np.concatenate(codes), np.concatenate(clips), np.concatenate(frames)
+        self.tables = [self._sort(*windows_of, table) for table in range(TABLES)]
 
-    def _sort(self, codes: np.ndarray, clips: np.ndarray, frames: np.ndarray) -> _Postings:
-        keys = codes[:, 0] & np.uint64((1 << self.limits.key_bits) - 1)
+    def _sort(self, codes: np.ndarray, clips: np.ndarray, frames: np.ndarray, table: int) -> _Postings:
+        keys = (codes[:, 0] >> np.uint64(TABLE_BITS * table)) & np.uint64((1 << self.limits.key_bits) - 1)
         buckets = ((keys * SPREAD) >> np.uint64(64 - self.limits.bucket_bits)).astype(np.int64)
         place = buckets * (int(self.songs.max(initial=0)) + 1) + self.songs[clips]
         order = np.argsort(place, kind="stable")
@@ -157,22 +168,46 @@ class CodeIndex:
         """Numbers (N,) of the clips of other songs that may be the same recording as clip `number` or a slower copy of it, and how well
         they agree (N,). values: its log energies. least: score of the same recording."""
         described, frames, changes = describe_changes(values, QUERY_STRIDE)
-        bits = _join_bits([_pack_bits(values, tempo, shift) for tempo, shift in QUERIES])
-        certain = np.abs(described[:, : self.limits.key_bits]) / self.scale[: self.limits.key_bits]
-        free = self.limits.free_bits
-        weak = np.uint64(1) << np.argpartition(certain, free, axis=1)[:, :free].astype(np.uint64)
-        scores = np.full(len(self.songs), -1.0)
-        _search(
-            self.postings, self.bits, self.songs, _Windows(encode(described), weak, frames, changes), bits, self.songs[number],
-            self.limits, self.limits.check_share * least, scores, np.zeros(int(self.songs.max()) + 1, np.int32),
-        )  # fmt: skip
+        bits = _join_bits([pack_changed(values, tempo, shift) for tempo, shift in QUERIES])
+        codes, certain = encode(described), np.abs(described) / self.scale
+        scores, named = np.full(len(self.songs), -1.0), np.zeros(int(self.songs.max()) + 1, np.int32)
+        for table, postings in enumerate(self.tables):
+            weak = certain[:, TABLE_BITS * table :][:, : self.limits.key_bits]
+            weak = np.argpartition(weak, self.limits.free_bits, axis=1)[:, : self.limits.free_bits]
+            windows = _Windows(codes, np.uint64(1) << weak.astype(np.uint64), frames, changes)
+            _search(
+                postings, self.bits, self.songs, windows, bits, self.songs[number], self.limits, self.limits.check_share * least, scores,
+                named, np.uint64(TABLE_BITS * table),
+            )  # fmt: skip
         found = np.flatnonzero(scores >= self.limits.check_share * least)
         return found, scores[found]
 
 
-def _pack_bits(values: np.ndarray, stretch: float, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    bits = compute_bits(values, stretch, shift) if len(values) > WINDOW else np.zeros((0, 1), np.float32)
-    return pack(bits > 0), pack(bits != 0)
+@numba.njit
+def pack_changed(values, stretch, shift):
+    """`compute_bits` of log energies (T, bands), packed: (bits that are 1, bits that are not 0), each (frames,) uint64."""
+    count = int((len(values) - 1) * stretch) + 1 if len(values) > WINDOW else 0
+    slopes = np.empty((count, len(SLOPE_BANDS)), np.float32)
+    for frame in range(count):
+        at = frame / stretch
+        before = min(int(at), len(values) - 2)
+        part = np.float32(at - before)
+        for row in range(len(SLOPE_BANDS)):
+            low = SLOPE_BANDS[row] + shift
+            high = low + BANDS_PER_SEMITONE
+            slopes[frame, row] = (values[before, low] - values[before, high]) * (np.float32(1) - part) + (
+                values[before + 1, low] - values[before + 1, high]
+            ) * part
+    signs = np.zeros(max(0, count - CHANGE_FRAMES), np.uint64)
+    heard = np.zeros(max(0, count - CHANGE_FRAMES), np.uint64)
+    for frame in range(len(signs)):
+        for row in range(len(SLOPE_BANDS)):
+            change = slopes[frame + CHANGE_FRAMES, row] - slopes[frame, row]
+            if abs(change) > MIN_CHANGE:
+                heard[frame] |= U1 << np.uint64(row)
+                if change > 0:
+                    signs[frame] |= U1 << np.uint64(row)
+    return signs, heard
 
 
 def _join_bits(parts: list[tuple[np.ndarray, np.ndarray]]) -> _Signs:
@@ -212,14 +247,14 @@ def _agreement(bits, first, frame, others, clip, other_frame):
 
 
 @numba.njit
-def _search(postings, others, songs, windows, bits, song, limits, least, scores, named):
+def _search(postings, others, songs, windows, bits, song, limits, least, scores, named, first_bit):
     """Write the agreement of the clips that are found into scores (clips,). named: (songs,) zeros, the clips found of each song."""
     mask = np.uint64((1 << limits.key_bits) - 1)
     far = np.uint64(64 - limits.bucket_bits)
-    total = 0
+    total = np.count_nonzero(scores >= least)
     for row in range(len(windows.codes)):
         low, high = windows.codes[row]
-        key = low & mask
+        key = (low >> first_bit) & mask
         for turn in range(1 << limits.free_bits):
             if turn:  # one bit after the other, so that all values of the free bits come (Gray code)
                 bit = 0

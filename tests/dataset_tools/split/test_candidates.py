@@ -6,11 +6,19 @@ from scipy import signal
 
 from benchmarks.fingerprint_scale import COPY_EVERY, MadeUpCorpus, make_print
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.split import code_index as index_module
 from dataset_tools.split import fingerprint as fingerprint_module
-from dataset_tools.split.candidates import PAIRS_PER_SONGS, find_candidates
-from dataset_tools.split.code_index import CHECK_REACH, KEPT_PER_SONG, MIN_CHECKED, CodeIndex, choose_limits
-from dataset_tools.split.codes import QUERIES, WINDOW, describe_changes, encode
+from dataset_tools.split.candidates import PAIRS_PER_SONGS, find_candidates, look_up
+from dataset_tools.split.code_index import (
+    CHECK_REACH,
+    KEPT_PER_SONG,
+    MIN_CHECKED,
+    TABLE_BITS,
+    TABLES,
+    CodeIndex,
+    choose_limits,
+    pack_changed,
+)
+from dataset_tools.split.codes import QUERIES, WINDOW, describe_changes, encode, pack
 from dataset_tools.split.fingerprint import (
     CHANGES,
     PITCH_BANDS,
@@ -68,13 +76,12 @@ def test_clips_of_one_song_are_no_candidates(songs):
     assert name_pairs(clips, {"a": "x", "b": "x", "c": "y"}) == []
 
 
-def test_a_large_corpus_has_longer_keys_and_the_same_copies(songs, monkeypatch):
+def test_a_large_corpus_has_longer_keys_and_the_same_copies(songs):
     clips = songs | {"copy": make_print(11, 117, 1.2, 0, 100)}
     assert choose_limits(10**7).key_bits > choose_limits(10**4).key_bits
-    monkeypatch.setattr(index_module, "choose_limits", lambda windows: choose_limits(windows << 10))
-    index = CodeIndex(clips, alone(clips), "a")
-    assert index.limits.key_bits > 24 and index.limits.free_bits == 7
-    assert ("clip11", "copy") in name_pairs(clips, alone(clips))
+    index = CodeIndex(clips, alone(clips), "a", choose_limits(10**7))
+    assert index.limits.key_bits > 24 and index.limits.free_bits == 5
+    assert ["clip11", "copy"] in [sorted(pairs[0]) for pairs in look_up(index, clips, ["copy"], SAME_RECORDING)]
 
 
 def agreement(first: np.ndarray, frame: int, second: np.ndarray, other_frame: int) -> float:
@@ -90,25 +97,39 @@ def agreement(first: np.ndarray, frame: int, second: np.ndarray, other_frame: in
     return best
 
 
+@pytest.mark.parametrize(("tempo", "shift"), [(1.0, 0), (1.0, 2), (1.03, -2), (1.3, 14), (1.15, 0)])
+def test_packed_bits_are_the_bits_that_are_compared(songs, tempo, shift):
+    signs, heard = pack_changed(songs["clip05"], tempo, shift)
+    bits = compute_bits(songs["clip05"], tempo, shift)
+    assert len(signs) == len(bits) > 150 and pack(bits > 0).any()
+    differ = np.bitwise_count(pack(bits > 0) ^ signs) + np.bitwise_count(pack(bits != 0) ^ heard)
+    assert np.sum(differ) <= 1e-4 * bits.size  # a change that is as small as MIN_CHANGE may be rounded to either side
+    assert [len(part) for part in pack_changed(songs["clip05"][:WINDOW], tempo, shift)] == [0, 0]
+
+
 def test_the_search_finds_what_a_plain_comparison_of_all_codes_finds(songs):
     ids = sorted(songs)
     index = CodeIndex(songs, alone(songs), "a")
-    codes, low = index.postings.codes, np.uint64((1 << index.limits.key_bits) - 1)
+    postings, low = index.tables[0], np.uint64((1 << index.limits.key_bits) - 1)
+    codes = postings.codes
     own = [compute_bits(songs[clip_id], 1.0, 0) for clip_id in ids]
     least = 0.05  # so low that much is found
     found = 0
     for number in (3, 20):
-        described, frames, changes = describe_changes(songs[ids[number]], index_module.QUERY_STRIDE)
-        free = np.argsort(np.abs(described[:, : index.limits.key_bits]) / index.scale[: index.limits.key_bits], axis=1)
+        described, frames, changes = describe_changes(songs[ids[number]], QUERY_STRIDE)
+        certain = np.abs(described) / index.scale
         changed = [compute_bits(songs[ids[number]], *query) for query in QUERIES]
         best: dict[int, float] = {}
         for row, code in enumerate(encode(described)):
-            fixed = low & ~np.bitwise_or.reduce(np.uint64(1) << free[row, : index.limits.free_bits].astype(np.uint64))
             apart = np.bitwise_count(codes ^ code).sum(1)
-            for entry in np.flatnonzero(
-                (apart <= index.limits.most_different) & ((codes[:, 0] ^ code[0]) & fixed == 0)
-            ):
-                clip, frame = int(index.postings.clips[entry]), int(index.postings.frames[entry])
+            alike = np.zeros(len(codes), bool)
+            for table in range(TABLES):
+                key = certain[row, TABLE_BITS * table :][: index.limits.key_bits]
+                free = np.argsort(key)[: index.limits.free_bits].astype(np.uint64)
+                fixed = low & ~np.bitwise_or.reduce(np.uint64(1) << free)
+                alike |= ((codes[:, 0] ^ code[0]) >> np.uint64(TABLE_BITS * table)) & fixed == 0
+            for entry in np.flatnonzero((apart <= index.limits.most_different) & alike):
+                clip, frame = int(postings.clips[entry]), int(postings.frames[entry])
                 score = agreement(changed[changes[row]], int(frames[row]), own[clip], frame)
                 best[clip] = max(score, best.get(clip, -1.0))
         clips, scores = index.find_others(number, songs[ids[number]], least)
@@ -146,7 +167,7 @@ def test_the_next_pair_of_two_songs_is_compared_until_one_is_the_same_recording(
 def test_a_bucket_keeps_few_windows_of_a_song(songs):
     clips = {f"clip{n:02d}": songs["clip03"] for n in range(40)}
     for song_of, most in ((dict.fromkeys(clips, "one"), KEPT_PER_SONG), (alone(clips), 40)):
-        longest = np.diff(CodeIndex(clips, song_of, "a").postings.begins).max()
+        longest = np.diff(CodeIndex(clips, song_of, "a").tables[0].begins).max()
         assert longest == KEPT_PER_SONG if most == KEPT_PER_SONG else longest >= most
 
 
