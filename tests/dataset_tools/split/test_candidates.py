@@ -12,6 +12,7 @@ from dataset_tools.split.code_index import (
     CHECK_REACH,
     KEPT_PER_SONG,
     MIN_CHECKED,
+    QUERY_STRIDE,
     TABLE_BITS,
     TABLES,
     CodeIndex,
