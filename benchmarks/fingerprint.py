@@ -122,7 +122,7 @@ EDITS = NEAR_EDITS | FAR_EDITS
 class Planted:
     """Clips and their copies."""
 
-    sounds: dict[str, np.ndarray]
+    audio: dict[str, np.ndarray]
     recording_of: dict[str, str]
     """Clip -> what it is a piece of."""
     copies: dict[str, tuple[str, str]]
@@ -141,14 +141,14 @@ def plant_copies(
     planted = Planted({}, {}, {})
     for number, (clip_id, song, begin, end) in enumerate(clips):
         whole, start, length = music[song], round(begin * SAMPLE_RATE), round((end - begin) * SAMPLE_RATE)
-        planted.sounds[clip_id], planted.recording_of[clip_id] = whole[start : start + length], song
+        planted.audio[clip_id], planted.recording_of[clip_id] = whole[start : start + length], song
         for again in range(rounds):
             edit = edits[(number * rounds + again) % len(edits)]
             most = min(0.4, 1 - 3.3 * SAMPLE_RATE / length)
             moved = start + int(rng.uniform(0.15, max(0.16, most)) * length) * int(rng.choice([-1, 1]))
             moved = int(np.clip(moved, 0, len(whole) - length))
             name = f"{clip_id}+{again}"
-            planted.sounds[name] = EDITS[edit](whole[moved : moved + length])
+            planted.audio[name] = EDITS[edit](whole[moved : moved + length])
             planted.recording_of[name], planted.copies[name] = song, (edit, clip_id)
     return planted
 
@@ -173,13 +173,13 @@ def plant_in_folder(folder: Path, rounds: int, seed: int) -> Planted:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in (".ogg", ".mp3", ".m4a", ".wav", ".flac", ".mp4", ".webm"):
             music[path.stem] = decode(path)
-    for name, sound in music.items():
-        seconds = len(sound) / SAMPLE_RATE
+    for name, wave in music.items():
+        seconds = len(wave) / SAMPLE_RATE
         for start in np.arange(0, seconds - LEAST_SECONDS, PIECE_SECONDS):
             clips.append((f"{name} {start:.0f} s", name, float(start), min(seconds, float(start) + PIECE_SECONDS)))
     planted = plant_copies(music, clips, rounds, seed)
     named = {name: song.split("@")[0] for name, song in planted.recording_of.items()}
-    return Planted(planted.sounds, named, planted.copies)
+    return Planted(planted.audio, named, planted.copies)
 
 
 def decode(path: Path) -> np.ndarray:
@@ -195,7 +195,7 @@ def measure(planted: Planted, as_if: int) -> dict:
     many clips; 0: all pairs."""
     songs, recording_of = planted.songs(), planted.recording_of
     begin = time.process_time()
-    prints = {name: fingerprint(sound) for name, sound in planted.sounds.items()}
+    prints = {name: fingerprint(wave) for name, wave in planted.audio.items()}
     made = time.process_time()
     pairs = [(a, b) for a, b in combinations(sorted(prints), 2) if songs[a] != songs[b]]
     others = sum(recording_of[a] != recording_of[b] for a, b in pairs)
@@ -232,7 +232,7 @@ def measure(planted: Planted, as_if: int) -> dict:
         result[f"lowest_score_{name}"] = round(float(scores.min()), 3)
     result |= {"found_pairs": len(kept), "precision": round(float(np.mean(right)), 4)}
     result |= {"highest_score_of_others": max((match.score for match in wrong), default=0.0), "pairs_of_others": others}
-    seconds = sum(len(sound) for sound in planted.sounds.values()) / SAMPLE_RATE
+    seconds = sum(len(wave) for wave in planted.audio.values()) / SAMPLE_RATE
     result |= {"audio_seconds": round(seconds), "fingerprint_seconds": round(made - begin, 1)}
     return result | {"comparison_seconds": round(done - made, 1)}
 

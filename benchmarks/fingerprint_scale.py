@@ -258,10 +258,10 @@ def compile_search(index: CodeIndex) -> None:
 
 def time_fingerprint() -> float:
     """Milliseconds to read 12.5 s of audio and compute its fingerprint."""
-    sound = synthesise(compose(1, "house", seconds=16.0), SAMPLE_RATE)[: round(12.5 * SAMPLE_RATE)]
+    audio = synthesise(compose(1, "house", seconds=16.0), SAMPLE_RATE)[: round(12.5 * SAMPLE_RATE)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.wav"
-        soundfile.write(path, sound, SAMPLE_RATE, subtype="FLOAT")
+        soundfile.write(path, audio, SAMPLE_RATE, subtype="FLOAT")
         begin = time.process_time()
         for _ in range(FINGERPRINTS):
             fingerprint(read_samples(path).audio[:, 0])

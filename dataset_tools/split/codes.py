@@ -30,7 +30,7 @@ QUERIES = (
 )
 """(tempo, shift in bands) at which clips are looked up. No change of `fingerprint.CHANGES` is farther than 1.5 % and a band away."""
 MIN_LEVEL = 0.2
-"""A window whose terms are all smaller, in nepers, is silent or one steady sound, and has no code."""
+"""A window whose terms are all smaller, in nepers, is silent or one steady tone, and has no code."""
 _ORDER = sorted(
     range(BAND_TERMS * TIME_TERMS),
     key=lambda d: (d // TIME_TERMS >= BAND_TERMS // 2, d < TIME_TERMS, d // TIME_TERMS + 3 * (d % TIME_TERMS), d),

@@ -105,7 +105,7 @@ def fingerprint(audio: np.ndarray) -> np.ndarray:
     for audio that is silent or shorter than a frame."""
     if len(audio) < WINDOW or not np.any(audio):
         return np.zeros((0, len(FILTER_BANK)), np.float32)
-    padded = np.pad(sound.astype(np.float32), (WINDOW // 2, WINDOW // 2 + -len(sound) % HOP))
+    padded = np.pad(audio.astype(np.float32), (WINDOW // 2, WINDOW // 2 + -len(audio) % HOP))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     spectrum = fft.rfft(frames * TAPER, axis=1)[:, BINS]
     energy = FILTER_BANK @ (spectrum.real**2 + spectrum.imag**2).T

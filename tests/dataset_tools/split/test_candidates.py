@@ -181,7 +181,7 @@ def test_every_change_that_is_compared_lies_near_one_that_is_looked_up():
 @pytest.mark.parametrize("audio", [np.zeros(0), np.zeros(5 * SAMPLE_RATE), np.ones(100), np.full(5 * SAMPLE_RATE, 0.1)])
 def test_silence_and_scraps_are_no_candidates(audio):
     noise = signal.lfilter([1], [1, -0.9], np.random.default_rng(1).standard_normal(5 * SAMPLE_RATE))
-    clips = {"a": fingerprint(sound), "b": fingerprint(sound), "c": fingerprint(noise)}
+    clips = {"a": fingerprint(audio), "b": fingerprint(audio), "c": fingerprint(noise)}
     assert name_pairs(clips, alone(clips)) == []
     empty = {name: clips[name] for name in "ab"}
     assert name_pairs(empty, alone(empty)) == []
