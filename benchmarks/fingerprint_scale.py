@@ -278,8 +278,9 @@ def fit(rows: list[dict]) -> dict:
     """Slope of the logarithms of time and clips, and the time for GOAL clips, without and with the fingerprints."""
     clips = np.log([row["clips"] for row in rows])
     result: dict = {}
-    for name, milliseconds in (("compared", 0.0), ("with_fingerprints", rows[0]["fingerprint_milliseconds"])):
-        seconds = np.log([total_seconds(row, milliseconds) for row in rows])
+    for name in ("compared", "with_fingerprints"):
+        of_prints = [row["fingerprint_milliseconds"] * (name == "with_fingerprints") for row in rows]
+        seconds = np.log([total_seconds(row, milliseconds) for row, milliseconds in zip(rows, of_prints, strict=True)])
         slope, offset = np.polyfit(clips, seconds, 1)
         minutes = float(np.exp(offset + slope * np.log(GOAL))) / 60
         result[name] = {"slope": round(float(slope), 3), f"minutes_for_{GOAL}": round(minutes, 1)}
@@ -305,7 +306,7 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(measure(args.one, args.part)))
         return 0
     kept = json.loads(args.out.read_text())["sizes"] if args.out.exists() else []
-    rows = {(row["clips"], row["looked_up"]): row for row in kept}
+    rows = {row["clips"]: row for row in kept}
     milliseconds = round(time_fingerprint(), 2)
     for clips in args.sizes:
         command = [sys.executable, "-m", "benchmarks.fingerprint_scale", "--one", str(clips), "--part", str(args.part)]
@@ -313,11 +314,10 @@ def main(argv: list[str] | None = None) -> int:
         row["fingerprint_milliseconds"] = milliseconds
         row["milliseconds_a_clip"] = round(1000 * total_seconds(row, 0) / clips, 1)
         row["milliseconds_a_clip_with_fingerprints"] = round(1000 * total_seconds(row, milliseconds) / clips, 1)
-        rows[clips, row["looked_up"]] = row
+        rows[clips] = row
         print(json.dumps(row), flush=True)
         result = {"processor": processor(), "threads": 1, "sizes": [rows[size] for size in sorted(rows)]}
-        whole = [row for row in result["sizes"] if row["looked_up"] == row["clips"]]
-        result |= fit(whole) if len(whole) > 1 else {}
+        result |= fit(result["sizes"]) if len(rows) > 1 else {}
         args.out.write_text(json.dumps(result, indent=2) + "\n")
     print({key: value for key, value in result.items() if key != "sizes"})
     return 0

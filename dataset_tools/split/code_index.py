@@ -111,7 +111,7 @@ def choose_limits(windows: int) -> Limits:
     return Limits(
         key_bits=min(TABLE_BITS, 14 + round(1.9 * size)),
         free_bits=min(5, 4 + round(0.2 * size)),
-        bucket_bits=min(25, 15 + math.ceil(size)),
+        bucket_bits=min(24, 15 + math.ceil(size)),
         most_different=max(LEAST_DIFFERENT, MOST_DIFFERENT - round(0.65 * size)),
         check_share=min(MOST_CHECK_SHARE, LEAST_CHECK_SHARE + 0.026 * size),
     )
@@ -133,7 +133,10 @@ class CodeIndex:
         self.number_of = {clip_id: number for number, clip_id in enumerate(self.ids)}
         self.songs = np.unique([song_of[clip_id] for clip_id in self.ids], return_inverse=True)[1].astype(np.int32)
         """(clips,) int32, the number of each clip's song."""
-        codes, clips, frames, bits = [], [], [], []
+        codes: list[np.ndarray] = []
+        clips: list[np.ndarray] = []
+        frames: list[np.ndarray] = []
+        bits: list[tuple[np.ndarray, np.ndarray]] = []
         squares = np.zeros(BAND_TERMS * TIME_TERMS)
         for number, clip_id in enumerate(progress(self.ids, label, unit="clip")):
             values = fingerprints[clip_id]
@@ -148,7 +151,7 @@ class CodeIndex:
         """Root mean square of each term."""
         self.limits = limits or choose_limits(windows)
         self.bits = _join_bits(bits)
-        windows_of = np.concatenate(codes), np.concatenate(clips), np.concatenate(frames)
+        windows_of = [_join(parts) for parts in (codes, clips, frames)]
         self.tables = [self._sort(*windows_of, table) for table in range(TABLES)]
 
     def _sort(self, codes: np.ndarray, clips: np.ndarray, frames: np.ndarray, table: int) -> _Postings:
@@ -210,9 +213,18 @@ def pack_changed(values, stretch, shift):
     return signs, heard
 
 
+def _join(parts: list[np.ndarray]) -> np.ndarray:
+    """All parts in one array. The list is emptied, so that they are not in memory twice."""
+    joined = np.concatenate(parts)
+    parts.clear()
+    return joined
+
+
 def _join_bits(parts: list[tuple[np.ndarray, np.ndarray]]) -> _Signs:
     begins = np.concatenate([[0], np.cumsum([len(signs) for signs, _ in parts])]).astype(np.int64)
-    return _Signs(np.concatenate([signs for signs, _ in parts]), np.concatenate([heard for _, heard in parts]), begins)
+    signs, heard = [part for part, _ in parts], [part for _, part in parts]
+    parts.clear()
+    return _Signs(_join(signs), _join(heard), begins)
 
 
 @numba.njit(inline="always")

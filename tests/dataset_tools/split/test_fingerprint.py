@@ -7,7 +7,17 @@ from scipy import signal
 
 from dataset_tools.demo.music.songs import compose, synthesise
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.split.fingerprint import SAME_RECORDING, Match, find_same_recordings, fingerprint, merge_groups
+from dataset_tools.split.fingerprint import (
+    ENERGY_FLOOR,
+    HOP,
+    LOWEST_HZ,
+    SAME_RECORDING,
+    WINDOW,
+    Match,
+    find_same_recordings,
+    fingerprint,
+    merge_groups,
+)
 
 SONGS = (("house", 1), ("house", 2), ("house", 3), ("hiphop", 4), ("breaks", 5))
 
@@ -79,6 +89,17 @@ def test_an_edited_copy_is_found_with_its_tempo_and_pitch(songs, edit):
     assert (match.first, match.second) == ("copy", "house2_a") and match.score >= SAME_RECORDING
     assert match.tempo == pytest.approx(tempo, abs=0.011) and match.semitones == pytest.approx(semitones, abs=0.34)
     assert match.seconds == pytest.approx(4.9 / min(tempo, 1), abs=0.6)  # of the slower one
+
+
+def test_a_fingerprint_is_the_energy_in_triangular_bands_of_scipys_spectrum(songs):
+    audio = cut(songs["house1"], 0, 3.2)
+    frequency, _, spectrum = signal.stft(audio, SAMPLE_RATE, nperseg=WINDOW, noverlap=WINDOW - HOP)
+    centre = LOWEST_HZ * 2 ** (np.arange(180) / 36)  # three bands a semitone, each a semitone to either side
+    away = np.abs(12 * np.log2(np.maximum(frequency, 1)[None] / centre[:, None]))
+    energy = np.maximum(0, 1 - away) @ np.abs(spectrum) ** 2
+    expected = np.log(energy / np.quantile(energy, 0.99) + ENERGY_FLOOR).T
+    assert fingerprint(audio) == pytest.approx(expected, abs=1e-3)
+    assert fingerprint(0.01 * audio) == pytest.approx(expected, abs=1e-3)
 
 
 def test_songs_of_one_style_are_not_one_recording(songs):
