@@ -151,7 +151,7 @@ class CodeIndex:
         """Root mean square of each term."""
         self.limits = limits or choose_limits(windows)
         self.bits = _join_bits(bits)
-        windows_of = [_join(parts) for parts in (codes, clips, frames)]
+        windows_of = _join(codes), _join(clips), _join(frames)
         self.tables = [self._sort(*windows_of, table) for table in range(TABLES)]
 
     def _sort(self, codes: np.ndarray, clips: np.ndarray, frames: np.ndarray, table: int) -> _Postings:
