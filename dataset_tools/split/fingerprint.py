@@ -64,6 +64,8 @@ ALL_PAIRS = 500
 """Up to so many clips all pairs are compared; of more, those that `candidates` names."""
 BLOCK_CLIPS = 16
 """Clips that are compared with their candidates at once."""
+FEW_CLIPS = 4
+"""The same, where each clip has few candidates: larger blocks would mostly compare clips that are none."""
 BLOCK_PARTNERS = 512
 """Candidates with which they are compared at once; both limit the memory."""
 
@@ -151,7 +153,7 @@ def compare_candidates(
     """Of each list of pairs of clips the first that has the same recording; best first."""
     matches: list[Match] = []
     while candidates:
-        found = compare_pairs(fingerprints, [pairs[0] for pairs in candidates], least, label)
+        found = compare_pairs(fingerprints, [pairs[0] for pairs in candidates], least, label, FEW_CLIPS)
         matches += found
         done = {(match.first, match.second) for match in found}
         candidates = [pairs[1:] for pairs in candidates if pairs[0] not in done and len(pairs) > 1]
@@ -168,16 +170,17 @@ def compare_pairs(
     pairs: list[tuple[str, str]],
     least: float = SAME_RECORDING,
     label: str = "split: comparing",
+    block_clips: int = BLOCK_CLIPS,
 ) -> list[Match]:
-    """Those of the pairs of clips that have the same recording, best first."""
+    """Those of the pairs of clips that have the same recording, best first. block_clips: compared at once; changes the time only."""
     partners: dict[str, set[str]] = defaultdict(set)
     for first, second in pairs:
         partners[first].add(second)
         partners[second].add(first)
     rows = sorted(partners)
     best: dict[tuple[str, str], Match] = {}
-    for begin in progress(range(0, len(rows), BLOCK_CLIPS), label, unit="block"):
-        block = {clip_id: partners[clip_id] for clip_id in rows[begin : begin + BLOCK_CLIPS]}
+    for begin in progress(range(0, len(rows), block_clips), label, unit="block"):
+        block = {clip_id: partners[clip_id] for clip_id in rows[begin : begin + block_clips]}
         for match in _compare(fingerprints, block, least):
             key = (match.first, match.second)
             best[key] = max(best.get(key, match), match, key=lambda m: m.score)
