@@ -46,9 +46,6 @@ def main(argv: list[str] | None = None) -> int:
     except (
         KeyboardInterrupt
     ):  # exit without waiting for the threads, which sleep or wait for a site: nothing is lost, and FFmpeg ends with us
-        from dataset_tools.download.ydl_options import remove_cookie_copies
-
-        remove_cookie_copies()
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(130)
     table = layout.stage(STAGE) / "rows.csv"

@@ -29,7 +29,7 @@ from dataset_tools.download.errors import Incomplete, Refused, TooLarge, TooSlow
 from dataset_tools.download.formats import FORMAT, select_formats
 from dataset_tools.download.responses import request_bounded
 from dataset_tools.download.sandbox import run_sandboxed
-from dataset_tools.download.ydl_options import Settings, copy_cookies, ydl_options
+from dataset_tools.download.ydl_options import Settings, read_cookies, ydl_options
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import FETCH_SECONDS, FRAGMENTS, PAGE_BYTES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
@@ -267,33 +267,32 @@ def fetch(
         if total > settings.max_gb * 1e9:
             raise TooLarge("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
 
-    with copy_cookies(cookies) as jar:
-        setup = ydl_options(settings, folder, local=False) | jar | {"progress_hooks": [bounded]}
+    setup = ydl_options(settings, folder, local=False) | {"progress_hooks": [bounded]}
+    try:
         try:
-            try:
-                info, promised = _extract(url, folder, setup)
-            except YoutubeDLError as err:
-                if NEEDS_BROWSER not in str(err):
-                    raise
-                info, promised = _extract(url, folder, setup | {"impersonate": ImpersonateTarget()})
-            path = Path(info["requested_downloads"][0]["filepath"])
-            seconds = run_sandboxed(check_complete, path)
-            if seconds < 0.98 * promised - 1:
-                raise Refused(
-                    "permanent", f"its playlist adds up to {promised:.0f} s, but the download has {seconds:.0f} s"
-                )
-        except TooSlow:
-            raise
-        except (UserError, Incomplete):  # otherwise yt-dlp would take an existing part for the complete file
-            for part in folder.glob("video.*"):
-                part.unlink()
-            raise
+            info, promised = _extract(url, folder, setup, cookies)
+        except YoutubeDLError as err:
+            if NEEDS_BROWSER not in str(err):
+                raise
+            info, promised = _extract(url, folder, setup | {"impersonate": ImpersonateTarget()}, cookies)
+        path = Path(info["requested_downloads"][0]["filepath"])
+        seconds = run_sandboxed(check_complete, path)
+        if seconds < 0.98 * promised - 1:
+            raise Refused(
+                "permanent", f"its playlist adds up to {promised:.0f} s, but the download has {seconds:.0f} s"
+            )
+    except TooSlow:
+        raise
+    except (UserError, Incomplete):  # otherwise yt-dlp would take an existing part for the complete file
+        for part in folder.glob("video.*"):
+            part.unlink()
+        raise
     return FetchedVideo(path=path, title=info.get("title") or "", seconds=seconds)
 
 
-def _extract(url: str, folder: Path, setup: dict) -> tuple[dict, float]:
+def _extract(url: str, folder: Path, setup: dict, cookies: Path | None) -> tuple[dict, float]:
     """(yt-dlp's info about the download, length of the video in seconds by its playlist; 0 without one)."""
-    with _Fetcher(setup) as ydl:
+    with _Fetcher(setup | read_cookies(cookies)) as ydl:
         ydl.folder = folder
         try:
             info = ydl.extract_info(url, download=True)

@@ -15,7 +15,7 @@ class Params:
     format: str = ""
     """A format expression of yt-dlp that replaces this choice and applies to all formats of the site."""
     workers: int = 2
-    """Number of videos fetched at once; each has its own pauses."""
+    """Number of videos fetched at once, on a cluster those of one site; each has its own pauses."""
     retries: int = 10
     """Retries of one connection; yt-dlp as a library would not retry at all."""
     retry_wait: float = 0.5

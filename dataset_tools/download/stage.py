@@ -2,14 +2,13 @@
 
 import dataclasses
 import os
-import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dataset_tools.download import video_cache
-from dataset_tools.download.dead_links import DeadLink, make_dead_link
+from dataset_tools.download.dead_links import DeadLink, host_of, make_dead_link
 from dataset_tools.download.params import Params
 from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish
@@ -19,9 +18,9 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.manifest import how_to_fill, is_web, scan_checksums
 from dataset_tools.lib.core.names import is_outside
-from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.schema import Clip, Video, read_records, write_records
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
+from dataset_tools.lib.parallel.workers import run_all
 
 STAGE = "download"
 VERSION = 2
@@ -42,29 +41,6 @@ class Context:
     """Address that is not requested because it would fail -> {"status", "reason"}."""
 
 
-class DownloadBar:
-    """Progress bar over the videos that also shows the bytes received. Thread-safe."""
-
-    def __init__(self, videos: int):
-        self.lock = threading.Lock()
-        self.received: dict[str, int] = {}
-        self.total = 0
-        self.bar = ProgressBar(total=videos, desc=STAGE, unit="video")
-
-    def hook(self, state: dict) -> None:
-        """Progress hook for yt-dlp."""
-        with self.lock:
-            name, size = state.get("filename", ""), state.get("downloaded_bytes") or 0
-            self.total += size - self.received.get(name, 0)
-            self.received[name] = size
-            self.bar.set_postfix_str(f"{self.total / 1e6:.1f} MB", refresh=False)
-
-    def done(self) -> None:
-        """Count one video as finished."""
-        with self.lock:
-            self.bar.update()
-
-
 def local_path(url: str, layout: Layout) -> Path:
     """Path of the file of a url that is not a web address. Raises ValueError unless it is in the folder of the manifest or of `sources`
     (whose files may be links made by DVC)."""
@@ -78,6 +54,13 @@ def local_path(url: str, layout: Layout) -> Path:
 def _from_root(url: str, layout: Layout) -> str:
     """Path of a local file relative to the root, as a user there would write it."""
     return url if "://" in url else os.path.relpath(layout.stage("sources") / url, layout.root)
+
+
+def site_of(video: Video) -> str:
+    """The web site of a video, the last two words of its host: tiktok.com for vm.tiktok.com; '' for a local file."""
+    host = host_of(video.url) if is_web(video.url) else ""
+    site = host if host[-1:].isdigit() else ".".join(host.split(".")[-2:])
+    return "youtube.com" if site == "youtu.be" else site
 
 
 def download_one(video: Video, context: Context) -> DownloadRow:
@@ -156,7 +139,6 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     """
     from dataset_tools.download.canary import MANY, send_canaries
     from dataset_tools.download.classify import RUNTIME, lacks_runtime
-    from dataset_tools.download.dead_links import host_of
     from dataset_tools.download.ydl_options import check_settings
 
     sources, target = layout.stage("sources"), layout.stage(STAGE)
@@ -190,23 +172,13 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     for reason, count in Counter(note["reason"] for note in hopeless.values()).items():
         say(STAGE, f"{count} videos are not requested: {reason}")
     prepare_folder(target, "rows.csv")
-    bar = DownloadBar(len(videos))
-    context = dataclasses.replace(context, hopeless=hopeless, fetching=dataclasses.replace(fetching, progress=bar.hook))
+    context = dataclasses.replace(context, hopeless=hopeless)
 
-    def one(video: Video) -> DownloadRow:
-        row = download_one(video, context)
-        bar.done()
-        return row
-
-    with bar.bar:
-        pool = ThreadPoolExecutor(max_workers=params.workers)
-        try:
-            rows = list(pool.map(one, videos))
-        except BaseException:
-            fetching.stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        pool.shutdown()
+    rows = run_all(
+        partial(download_one, context=context), videos, params.workers, STAGE,
+        failed=lambda video, reason: DownloadRow(id=video.video_id, status="failed", reason=one_line(reason)),
+        unit="video", threads=True, site=site_of,
+    )  # fmt: skip
     assert len(rows) == len(videos)
     clips_of = Counter(clip.video_id for clip in clips)
     dead = [

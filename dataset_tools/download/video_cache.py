@@ -3,9 +3,7 @@ reason why there is no video."""
 
 import json
 import math
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from dataset_tools.download.sandbox import run_sandboxed
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.work_cache import file_sha256
+from dataset_tools.lib.parallel.threads import pause, report_bytes
 from dataset_tools.lib.video.media import NotEnoughMemory
 
 STALE_DAYS = 60  # an older yt-dlp probably fails for some sites
@@ -35,9 +34,6 @@ class FetchOptions:
     """Identifies the cookies in use: with others, a video that needed an account may be available."""
     again: bool = False
     """Also request videos that an earlier run gave up."""
-    progress: Callable[[dict], None] = lambda _: None
-    stopped: threading.Event = field(default_factory=threading.Event)
-    """Set when the whole run should end."""
 
 
 def read_finished(folder: Path) -> dict | None:
@@ -81,15 +77,17 @@ def fetch_video(url: str, folder: Path, fetching: FetchOptions, before: str) -> 
     from dataset_tools.download.classify import advice_for_site, classify
     from dataset_tools.download.fetch import fetch
 
+    received: dict[str, int] = {}  # bytes, for each file
+
     def progress(state: dict) -> None:
-        if fetching.stopped.is_set():
-            raise KeyboardInterrupt
-        fetching.progress(state)
+        name, size = state.get("filename", ""), state.get("downloaded_bytes") or 0
+        report_bytes(size - received.get(name, 0))
+        received[name] = size
 
     settings, refusals = fetching.settings, 0
     for attempt in range(settings.attempts):
-        if attempt and fetching.stopped.wait(settings.attempt_wait * 2 ** (attempt - 1)):
-            raise KeyboardInterrupt
+        if attempt:
+            pause(settings.attempt_wait * 2 ** (attempt - 1))
         try:
             got = fetch(url, folder, settings, cookies=fetching.cookies, progress=progress)
             break

@@ -1,11 +1,10 @@
 """Options for yt-dlp. By default, as a library it does not retry and drops missing fragments."""
 
 import atexit
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -16,9 +15,6 @@ from yt_dlp.utils import YoutubeDLError
 from dataset_tools.download.formats import FORMAT, sort_keys
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel.orphans import write_guarded_program
-
-_copies: set[str] = set()
-"""Temporary folders with copies of cookie files."""
 
 
 class Settings(Protocol):
@@ -94,34 +90,31 @@ def ydl_options(settings: Settings, folder: Path, *, local: bool) -> dict:
 
 def check_settings(settings: Settings, cookies: Path | None, *, local: bool) -> None:
     """Raise UserError for a setting that would make every video fail: an invalid format expression, unreadable cookies."""
-    with tempfile.TemporaryDirectory() as folder, copy_cookies(cookies) as jar:
+    with tempfile.TemporaryDirectory() as folder:
         try:
-            with YoutubeDL(ydl_options(settings, Path(folder), local=local) | jar) as ydl:
+            with YoutubeDL(ydl_options(settings, Path(folder), local=local) | read_cookies(cookies)) as ydl:
                 ydl.cookiejar  # noqa: B018 - this property reads the cookies
         except SyntaxError as err:
             raise UserError(f"download.format: {str(err.msg).splitlines()[0]}, found '{settings.format}'") from None
         except YoutubeDLError as err:
             reason = str(err).removeprefix("ERROR: ")
             if cookies:
-                raise UserError(f"download.cookies_file: {reason.replace(jar['cookiefile'], cookies.name)}") from None
+                raise UserError(f"download.cookies_file: {reason}") from None
             raise UserError(f"download.cookies_from_browser: {reason}") from None
 
 
-@contextmanager
-def copy_cookies(cookies: Path | None) -> Iterator[dict]:
-    """Yield options with a copy of the cookie file, because yt-dlp would write to the user's file."""
-    if cookies is None:
-        yield {}
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        _copies.add(folder)
-        try:
-            yield {"cookiefile": shutil.copy(cookies, folder)}
-        finally:
-            _copies.discard(folder)
+class _CookieText(io.StringIO):
+    """The text of a cookie file, in place of the file."""
+
+    def __init__(self, path: Path):
+        super().__init__(path.read_text(encoding="utf-8", errors="replace"))
+        self._name = path.name
+
+    def __repr__(self) -> str:  # yt-dlp's messages have it
+        return repr(self._name)
 
 
-def remove_cookie_copies() -> None:
-    """Remove all copies of cookie files. For callers that end the process without cleaning up."""
-    for folder in tuple(_copies):
-        shutil.rmtree(folder, ignore_errors=True)
+def read_cookies(cookies: Path | None) -> dict:
+    """Options for one YoutubeDL with the text of the cookie file: yt-dlp would write to the user's file, and a killed process would leave a
+    copy behind."""
+    return {"cookiefile": _CookieText(cookies)} if cookies else {}

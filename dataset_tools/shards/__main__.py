@@ -43,12 +43,13 @@ def main(argv: list[str] | None = None) -> int:
 
     from dataset_tools.shards.stage import build_shards, export, import_released
 
-    if args.command == "export":
-        for name, count in export(layout.stage("shards"), args.format, args.out).items():
+    exports = args.command == "export"  # which needs no params.yaml
+    params = Params() if exports and not layout.params.exists() else load_params(layout.params, "shards", Params)
+    if exports:
+        for name, count in export(layout.stage("shards"), args.format, args.out, params.workers).items():
             say("shards", f"{name}: {count}")
         return 0
 
-    params = load_params(layout.params, "shards", Params)
     rows = import_released(layout, params, args.source) if args.command == "import" else build_shards(layout, params)
     kept = [row for row in rows if row.status == "ok"]
     for split in SPLITS:

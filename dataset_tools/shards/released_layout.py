@@ -12,6 +12,7 @@ layout does not guarantee that segments follow each other without a gap, and it 
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, printable, read_bytes
 from dataset_tools.lib.core.names import SPLITS, check_name
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.lib.parallel.workers import run_all
 from dataset_tools.lib.shard_io.shard_format import (
     I3D_WIDTH,
     JOINTS,
@@ -75,8 +77,9 @@ def segment_name(clip_id: str, song: str, number: int) -> str:
     return name
 
 
-def export_released(shards: Path, out: Path) -> dict[str, int]:
-    """Write every whole 2 s of every clip in the folder `shards` into `out`. Returns {split: number of segments}.
+def export_released(shards: Path, out: Path, workers: int = 1) -> dict[str, int]:
+    """Write every whole 2 s of every clip in the folder `shards` into `out`, `workers` shards at once (as in `run_all`). Returns {split:
+    number of segments}.
 
     The layout has no place for dancers other than the primary one, the rest of a clip after its last whole 2 s, I3D rows of odd
     seconds, the genre and the frame size. For coco17 poses, neck and mid-hip are means and the feet are missing (0). For shards
@@ -90,24 +93,28 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
     for split in SPLITS:
         if not any(shards.glob(f"{split}-*.h5")):
             continue
-        source, names = ShardSet(shards, split), []
-        for clip in source.clips:
-            for number, name in enumerate(names_of[clip.clip_id]):
-                window = source.read(clip.clip_id, number * SEGMENT_FRAMES, SEGMENT_FRAMES)
-                write_npy(
-                    out / FOLDERS["motion"] / f"{name}.npy", np.ascontiguousarray(_motion_array(window, source.info))
-                )
-                write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
-                with atomic_write(out / FOLDERS["audio"] / f"{name}.wav") as temporary:
-                    wavfile.write(
-                        temporary, SAMPLE_RATE, window.audio
-                    )  # libsndfile would write the time of day into the file
-                names.append(name)
+        source = ShardSet(shards, split)
+        write = partial(_write_segments, source=source, names_of=names_of, out=out)
+        run_all(write, list(range(len(source.infos))), workers, f"shards: {split}", unit="shard")
+        names = [name for clip in source.clips for name in names_of[clip.clip_id]]
         write_text(out / f"{split}_segs.txt", "".join(f"{name}\n" for name in names))
         written[split] = len(names)
     if not written:
         raise UserError(f"{shards}: no shards; run python -m dataset_tools.shards")
     return written
+
+
+def _write_segments(shard: int, source: ShardSet, names_of: dict[str, list[str]], out: Path) -> None:
+    """Write the segments of all clips of one shard."""
+    for clip in source.infos[shard].clips:
+        for number, name in enumerate(names_of[clip.clip_id]):
+            window = source.read(clip.clip_id, number * SEGMENT_FRAMES, SEGMENT_FRAMES)
+            motion = np.ascontiguousarray(_motion_array(window, source.info))
+            write_npy(out / FOLDERS["motion"] / f"{name}.npy", motion)
+            write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
+            with atomic_write(out / FOLDERS["audio"] / f"{name}.wav") as temporary:
+                # libsndfile would write the time of day into the file
+                wavfile.write(temporary, SAMPLE_RATE, window.audio)
 
 
 def _segment_names(shards: Path) -> dict[str, list[str]]:

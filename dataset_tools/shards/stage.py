@@ -94,16 +94,16 @@ def _write_shards(
     write_records(folder / "rows.csv", rows, ShardRow)
 
 
-def export(shards: Path, kind: str, out: Path) -> dict[str, str]:
-    """Write the shards of a folder to the empty or new folder `out`, in the format `kind` of `EXPORTS`; gives what was
-    written of each split. Raises UserError where `out` holds anything."""
+def export(shards: Path, kind: str, out: Path, workers: int = 1) -> dict[str, str]:
+    """Write the shards of a folder to the empty or new folder `out`, in the format `kind` of `EXPORTS`, `workers` shards at once; gives
+    what was written of each split. Raises UserError where `out` holds anything."""
     from dataset_tools.shards.released_layout import export_released
     from dataset_tools.shards.tar_samples import export_tars
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: is not an empty folder; give --out a new one")
     write, unit = (export_tars, "clips") if kind == "webdataset" else (export_released, "segments of 2 s")
-    return {name: f"{count} {unit}" for name, count in write(shards, out).items()}
+    return {name: f"{count} {unit}" for name, count in write(shards, out, workers).items()}
 
 
 def import_released(layout: Layout, params: Params, source: Path) -> list[ShardRow]:

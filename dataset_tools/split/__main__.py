@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
 def _chosen_params(args: argparse.Namespace, layout: Layout) -> Params:
     """Parameters from params.yaml or, with --out, the defaults, overridden by the arguments."""
     params = Params() if args.out else load_params(layout.params, "split", Params)
-    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Params) if getattr(args, f.name) is not None}
+    given = {
+        f.name: getattr(args, f.name) for f in dataclasses.fields(Params) if getattr(args, f.name, None) is not None
+    }
     try:
         chosen = dataclasses.replace(params, **given)
     except ValueError as err:

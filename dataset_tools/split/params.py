@@ -36,11 +36,14 @@ class Params:
     """Fold that is the test part, for 'kfold'. The same seed gives the same folds."""
     same_recording: str = "refuse"
     """If two song ids are the same recording: 'refuse' to have it in two parts, 'merge' the ids, or 'ignore' it."""
+    workers: int = 2
+    """Number of processes that compute fingerprints."""
 
     def __post_init__(self):
         for name, known in CHOICES.items():
             value = getattr(self, name)
             require(value in known, f"{name} must be {' or '.join(known)}, found '{value}'")
+        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
         require(0 < self.test_fraction < 1, f"test_fraction must be between 0 and 1, found {self.test_fraction}")
         require(self.folds >= 2, f"folds must be at least 2, found {self.folds}")
         require(0 <= self.fold < self.folds, f"fold must be 0 to {self.folds - 1}, found {self.fold}")

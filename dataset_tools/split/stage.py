@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from dataset_tools.clips.rows import ClipRow
-from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.accounting import read_ok
+from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import check_writable, write_text
-from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import read_published
 from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, leaks, read_records, write_records
-from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.split.params import Params
 from dataset_tools.split.remembered import RememberedPrints
 from dataset_tools.split.rows import FoldRow, SplitRow
@@ -41,7 +41,7 @@ def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, mus
         source, items = layout.manifest / "clips.csv", read_manifest_items(layout.manifest)
     else:
         source, items = layout.stage("clips") / "rows.csv", read_clip_items(layout)
-    items, compared = compare_recordings(items, layout.stage("audio"), params.same_recording)
+    items, compared = compare_recordings(items, layout, params)
     if must_compare and not compared["clips"]:
         raise UserError(
             f"--same-recording {params.same_recording}: no audio in {layout.stage('audio')}; run python -m dataset_tools.audio"
@@ -49,7 +49,8 @@ def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, mus
     rows = assign_parts(items, params, str(source))
     if params.same_recording == "refuse":
         _refuse_same_recordings(compared, rows, str(source))
-    summary: dict[str, Any] = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
+    chosen = {name: value for name, value in dataclasses.asdict(params).items() if name != "workers"}
+    summary: dict[str, Any] = {"corpus": layout.corpus, "params": chosen}
     summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": compared}
     summary["remarks"] += describe_duplicates(compared, rows)
     write_records(out or layout.stage("split") / "split.csv", rows)
@@ -147,12 +148,12 @@ def _check_split(items: list[Item], parts: dict[str, str], params: Params, sourc
             )
 
 
-def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list[Item], dict]:
-    """Compare the audio of all clips whose <clip_id>.wav is in `folder`.
+def compare_recordings(items: list[Item], layout: Layout, params: Params) -> tuple[list[Item], dict]:
+    """Compare the audio of all clips that have some in data/<corpus>/audio. Returns (items, findings for the summary).
 
-    rule: `same_recording` of Params. Returns (items, findings for the summary). With 'merge', the items of songs that are one
-    recording have the same `recording`.
+    With the rule 'merge', the items of songs that are one recording have the same `recording`.
     """
+    folder, rule = layout.stage("audio"), params.same_recording
     audio = [] if rule == "ignore" else [item for item in items if (folder / f"{item.clip_id}.wav").is_file()]
     compared: dict[str, Any] = {"rule": rule, "clips": len(audio), "same": []}
     if rule == "ignore":
@@ -161,10 +162,12 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
         return items, compared | {
             "said": f"by ear: not checked, no audio in {folder.name}/ yet (python -m dataset_tools.audio)"
         }
-    from dataset_tools.split.fingerprint import find_same_recordings, fingerprint, merge_groups
+    from dataset_tools.split.fingerprint import find_same_recordings, merge_groups
+    from dataset_tools.split.kept_prints import keep_prints
 
     songs = {item.clip_id: item.song_id for item in audio}
-    prints = RememberedPrints(list(songs), lambda clip_id: fingerprint(_read_audio(folder / f"{clip_id}.wav")))
+    kept = keep_prints({clip_id: folder / f"{clip_id}.wav" for clip_id in songs}, layout.cache("split"), params.workers)
+    prints = RememberedPrints(list(songs), lambda clip_id: read_npy(kept[clip_id]))
     matches = find_same_recordings(prints, songs)
     compared["same"] = [
         {
@@ -196,15 +199,3 @@ def _refuse_same_recordings(compared: dict, rows: list[SplitRow], source: str) -
                 f"{first} in {part_of[first]} and {second} in {part_of[second]}, score {pair['score']:.2f}); give them "
                 "one song id, or use --same-recording merge (or ignore, after listening to both)"
             )
-
-
-def _read_audio(path: Path):
-    try:
-        found = read_samples(path)
-    except Unreadable as err:
-        raise UserError(f"{path}: not readable ({err.reason}); run python -m dataset_tools.audio again") from None
-    if found.rate != SAMPLE_RATE or found.channels != 1:
-        raise UserError(
-            f"{path}: must be mono at {SAMPLE_RATE} Hz, found {found.channels} channels at {found.rate}; run python -m dataset_tools.audio again"
-        )
-    return found.audio[:, 0]

@@ -23,7 +23,8 @@ HOLD = 0.1  # s that news may wait for more: quick items are sent many at a time
 
 Message = tuple[str, int, Any]
 """(kind, index of the item, payload): 'done' and the outcome as `ItemCall.compute` packs it; 'lost' or 'late' and the reason, if the
-process died or was stopped after the time limit; 'back', for an item that a stopped process had not begun; 'step', for one step."""
+process died or was stopped after the time limit; 'back', for an item that a stopped process had not begun; 'step', for one step; 'bytes' and how
+many more the item has received."""
 
 
 class PackedCall:
@@ -163,6 +164,8 @@ class ItemActor:
             return []
         if kind == "step":
             return [("step", worker.assigned[0], None)]
+        if kind == "bytes":
+            return [("bytes", worker.assigned[0], payload)]
         if kind == "done":
             return [("done", worker.finish_item(), payload)]
         worker.stop()  # lost

@@ -23,7 +23,8 @@ from dataset_tools.lib.core.errors import UserError, one_line
 from dataset_tools.lib.core.progress import ProgressBar, progress
 from dataset_tools.lib.parallel import orphans
 from dataset_tools.lib.parallel.ray_actor import ItemActor, Message, PackedCall
-from dataset_tools.lib.parallel.runs import Runs
+from dataset_tools.lib.parallel.runs import Runs, Sites
+from dataset_tools.lib.parallel.threads import describe_bytes
 from dataset_tools.lib.parallel.worker_process import ProcessLost
 from dataset_tools.lib.parallel.workers import outcome_of_failure
 
@@ -123,7 +124,9 @@ class _Actor:
 class _Run:
     """One call of `run_all_on_ray`."""
 
-    def __init__(self, call: PackedCall, items: list, timeout: float | None, gpus: float):
+    def __init__(
+        self, call: PackedCall, items: list, timeout: float | None, gpus: float, site_limit: tuple[Callable, int] | None
+    ):
         import ray
 
         self.ray, self.items, self.gpus = ray, items, gpus
@@ -131,7 +134,12 @@ class _Run:
         shares: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"} | ({"num_gpus": gpus} if gpus else {})
         self.remote = ray.remote(**shares)(ItemActor)
         self.least = 1 + call.prepares
-        self.runs, self.left = Runs(len(items)), len(items)
+        self.runs: Runs | Sites = Runs(len(items))
+        if site_limit:
+            self.runs = Sites([site_limit[0](item) for item in items], site_limit[1])
+        self.most_ahead = self.least if site_limit else MOST_AHEAD
+        self.left, self.received = len(items), 0
+        """Items that have no outcome yet; bytes that items have received."""
         self.actors: list[_Actor] = []
         self.again: dict[int, set[_Actor]] = {}
         """Items that wait to be tried again -> the actors that were lost with them, or lost their process."""
@@ -148,7 +156,7 @@ class _Run:
         self.looked = time.monotonic()
         found = self.ray.cluster_resources()
         room = min(found.get("CPU", 0), found.get("GPU", 0) / self.gpus if self.gpus else float("inf"))
-        for _ in range(min(max(1, int(room + 1e-9)), self.left) - len(self.actors)):
+        for _ in range(min(max(1, int(room + 1e-9)), self.left, self.runs.most_at_once) - len(self.actors)):
             self.actors.append(_Actor(self.remote.remote(*self.arguments), self.least))
 
     def feed(self, actor: _Actor) -> None:
@@ -205,7 +213,7 @@ class _Run:
         now = time.monotonic()
         if finished:
             pace = finished / max(now - actor.since, 1e-6)
-            actor.size = max(self.least, min(int(pace * AHEAD), 2 * actor.size, MOST_AHEAD))
+            actor.size = max(self.least, min(int(pace * AHEAD), 2 * actor.size, self.most_ahead))
             actor.since = now
 
     def end_item(self, actor: _Actor, index: int) -> None:
@@ -241,9 +249,11 @@ class _Run:
 def run_all_on_ray(
     function: Callable[..., O], items: list[I], label: str, *,
     prepare: Callable[[I], Any] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
-    steps: int | None = None, unit: str = "clip", gpus: float = 0.0,
+    steps: int | None = None, unit: str = "clip", gpus: float = 0.0, site_limit: tuple[Callable[[I], str], int] | None = None,
 ) -> list[O]:  # fmt: skip
     """`run_all` of `workers.py` on the cluster that was chosen, with the same arguments and outcomes.
+
+    site_limit: (the site of an item, '' for none; how many items of one site may be worked on at once).
 
     Beyond that: an item whose process, actor or machine is lost is tried again on another actor, alone; the third loss is its outcome.
     An item that raises or takes more than `timeout` seconds is not tried again. Raises UserError if there is no such cluster.
@@ -252,11 +262,12 @@ def run_all_on_ray(
     call = PackedCall(function, prepare)
     outcomes: list = [None] * len(items)
     with connect(chosen_cluster()), progress((), label, total=steps or len(items), unit=unit) as bar:
-        run = _Run(call, items, timeout, gpus)
+        run = _Run(call, items, timeout, gpus, site_limit)
 
         def finish(index: int, outcome: Any) -> None:
             outcomes[index] = outcome
             run.left -= 1
+            run.runs.end(index)
             bar.update(steps is None)
 
         def fail(index: int, error: Exception) -> None:
@@ -282,6 +293,9 @@ def run_all_on_ray(
                         if kind == "step":
                             bar.update(1)
                             continue
+                        if kind == "bytes":
+                            run.received += payload
+                            continue
                         run.end_item(actor, index)
                         if kind == "done":
                             kind, outcome = pickle.loads(payload)
@@ -304,7 +318,9 @@ def _show_longest(bar: ProgressBar, run: _Run) -> None:
         begun = [(actor.since, next(iter(actor.items))) for actor in run.actors if actor.items]
         since, index = min(begun, default=(float("inf"), 0))
         seconds = time.monotonic() - since
-        text = f"{name_item(run.items[index], index)} has run for {seconds:.0f} s" if seconds > LONG else ""
+        received = [describe_bytes(run.received)] if run.received else []
+        slow = [f"{name_item(run.items[index], index)} has run for {seconds:.0f} s"] if seconds > LONG else []
+        text = ", ".join(received + slow)
     if (text or bar.postfix) and time.monotonic() > run.said + SAY:
         run.said = time.monotonic()
         bar.set_postfix_str(text)

@@ -1,5 +1,7 @@
-"""Which items a worker gets next, so that neighbouring items meet in one worker and no choice looks at all items."""
+"""Which items a worker gets next: neighbouring ones, so that they can share what they need, or such that no web site is asked for too many
+at once. No choice looks at all items."""
 
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable
 
 Run = list[int]  # [first, end): neighbouring items that wait
@@ -9,8 +11,8 @@ class Runs:
     """The items 0, 1, ... that wait. Each worker has a run of neighbouring items of its own; one without takes half of the longest."""
 
     def __init__(self, count: int):
-        self.left = count
-        """Number of items that wait."""
+        self.left = self.most_at_once = count
+        """Number of items that wait; how many workers can have an item at once."""
         self._free: list[Run] = [[0, count]] if count else []
         self._own: dict[Hashable, Run] = {}
 
@@ -33,6 +35,9 @@ class Runs:
                 self._free.append([index, index + 1])
             self.left += 1
 
+    def end(self, index: int) -> None:
+        """An item that was taken is finished."""
+
     def release(self, worker: Hashable) -> None:
         """A worker is gone: its run is anyone's."""
         run = self._own.pop(worker, None)
@@ -53,3 +58,54 @@ class Runs:
 
 def _length(run: Run) -> int:
     return run[1] - run[0]
+
+
+class Sites:
+    """The items 0, 1, ... that wait, as in `Runs`. Of one site, at most some are taken and not ended; of the site '', any number."""
+
+    def __init__(self, site_of: list[str], most: int):
+        """site_of: the site of each item. most: items of one site at once."""
+        sizes = Counter(site_of)
+        self.left = len(site_of)
+        """Number of items that wait."""
+        self.most_at_once = sum(min(size, most) if site else size for site, size in sizes.items())
+        """How many workers can have an item at once."""
+        self._site_of, self._most = site_of, most
+        self._waiting: dict[str, deque[int]] = {site: deque() for site in sizes}
+        for index, site in enumerate(site_of):
+            self._waiting[site].append(index)
+        self._taken: Counter[str] = Counter()
+        self._open = dict.fromkeys(sizes)
+        """The sites from which an item can be taken, in the order of their turns."""
+
+    def take(self, worker: Hashable, most: int) -> list[int]:
+        """One item; none if `most` is 0 or no site has one that may be begun."""
+        site = next(iter(self._open), None)
+        if site is None or most < 1:
+            return []
+        index = self._waiting[site].popleft()
+        self.left -= 1
+        self._taken[site] += 1
+        del self._open[site]
+        self._open_if_possible(site)
+        return [index]
+
+    def give_back(self, indices: Iterable[int]) -> None:
+        """Let items wait again that were taken."""
+        for index in sorted(indices, reverse=True):
+            self._waiting[self._site_of[index]].appendleft(index)
+            self.left += 1
+            self.end(index)
+
+    def end(self, index: int) -> None:
+        """An item that was taken is finished."""
+        site = self._site_of[index]
+        self._taken[site] -= 1
+        self._open_if_possible(site)
+
+    def release(self, worker: Hashable) -> None:
+        """A worker is gone."""
+
+    def _open_if_possible(self, site: str) -> None:
+        if self._waiting[site] and (not site or self._taken[site] < self._most):
+            self._open[site] = None

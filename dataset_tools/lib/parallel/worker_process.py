@@ -19,6 +19,8 @@ O = TypeVar("O")  # noqa: E741 - outcome
 
 STARTUP_SECONDS = 300.0  # time for a process to start, in addition to the time limit of its first item
 START_METHOD = "spawn"  # a new process inherits no threads or locks of libraries
+NEWS = ("ready", "step", "bytes")  # messages of a process that has not finished its item
+SEND = 0.5  # s between two messages about received bytes
 
 
 class ProcessLost(RuntimeError):
@@ -94,7 +96,7 @@ class WorkerProcess:
 
     def receive(self) -> tuple[str, Any]:
         """The next message: ('done', outcome), ('raised', exception) or ('lost', ProcessLost), or before them ('ready', None) or
-        ('step', what was reported)."""
+        ('step', what was reported) or ('bytes', how many more an item has received)."""
         if not self.has_answer:
             return "lost", ProcessLost(f"took more than {self.timeout:g} s and was stopped")
         try:
@@ -128,6 +130,19 @@ def report_step(what: object = None) -> None:
     if _parent_pipe is not None:
         with _sending:
             _parent_pipe.send(("step", what))
+
+
+_bytes, _sent = 0, float("-inf")  # received and not reported yet; when they were reported last
+
+
+def send_bytes(count: int) -> None:
+    """Report that an item has received `count` bytes more (`threads.report_bytes`), from time to time."""
+    global _bytes, _sent
+    _bytes += count
+    if _parent_pipe is not None and time.monotonic() > _sent + SEND:
+        with _sending:
+            _parent_pipe.send(("bytes", _bytes))
+        _bytes, _sent = 0, time.monotonic()
 
 
 def _serve_items(function: Callable, prepare: Callable | None, pipe) -> None:

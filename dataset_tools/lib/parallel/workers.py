@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 from dataset_tools.lib.core.cluster import chosen_cluster
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package
 from dataset_tools.lib.core.progress import progress
-from dataset_tools.lib.parallel.worker_process import ProcessLost, WorkerProcess, outcome_calls
+from dataset_tools.lib.parallel.threads import run_in_threads
+from dataset_tools.lib.parallel.worker_process import NEWS, ProcessLost, WorkerProcess, outcome_calls
 
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
@@ -36,7 +37,7 @@ MAX_WAIT = 3600.0  # seconds of one wait: the system call does not take arbitrar
 def run_all(
     function: Callable[..., O], items: list[I], workers: int, label: str, *,
     prepare: Callable[[I], P] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
-    steps: int | None = None, unit: str = "clip", gpus: float = 0.0,
+    steps: int | None = None, unit: str = "clip", gpus: float = 0.0, threads: bool = False, site: Callable[[I], str] | None = None,
 ) -> list[O]:  # fmt: skip
     """[function(item) for item in items], computed by `workers` processes, or on the cluster that was chosen by `choose_cluster`.
 
@@ -48,6 +49,9 @@ def run_all(
     steps: how often all items together call `report_step`; the progress bar then counts steps instead of items.
     unit: what the bar counts, in the singular.
     gpus: the share of a GPU that a process uses. Only a cluster looks at it; `workers` is for local processes only.
+    threads: items wait for the network rather than compute. On this machine they run in `workers` threads of this process, which need
+    less memory than processes, and a crash ends the run. `function` may call `report_bytes` and `pause` of `threads.py`.
+    site: the web site that an item asks, '' for none. On a cluster, at most `workers` items of one site are worked on at once.
 
     On a cluster, items whose process or machine is lost are tried again (docs/cluster.md); all else is as in local processes.
 
@@ -57,8 +61,18 @@ def run_all(
         from dataset_tools.lib.parallel.ray_cluster import run_all_on_ray  # imports ray, which is an extra
 
         return run_all_on_ray(
-            function, items, label, prepare=prepare, failed=failed, timeout=timeout, steps=steps, unit=unit, gpus=gpus
-        )
+            function, items, label, prepare=prepare, failed=failed, timeout=timeout, steps=steps, unit=unit, gpus=gpus,
+            site_limit=(site, workers) if site else None,
+        )  # fmt: skip
+
+    def guarded(item: I) -> O:
+        try:
+            return function(item)
+        except Exception as err:  # noqa: BLE001 - fails this item only, if there is `failed`
+            return outcome_of_failure(err, failed, item)
+
+    if threads:
+        return run_in_threads(guarded, items, workers, label, unit)
     if failed is None and steps is None and (workers <= 1 or len(items) <= 1):
         return [
             outcome() for outcome in progress(outcome_calls(function, prepare, items), label, len(items), unit=unit)
@@ -85,7 +99,7 @@ def run_all(
                 )
                 for worker in [w for w in busy if w.has_answer or time.monotonic() > w.deadline]:
                     kind, outcome = worker.receive()
-                    if kind in ("ready", "step"):
+                    if kind in NEWS:
                         bar.update(kind == "step")
                         continue
                     if kind == "lost":
@@ -172,7 +186,7 @@ class CallProcess:
             worker.send((function, args, memory))
             kind: str = "ready"
             outcome: Any = None
-            while kind in ("ready", "step"):
+            while kind in NEWS:
                 if kind == "step":
                     on_message(outcome)
                 while (left := worker.deadline - time.monotonic()) > 0 and not worker.has_answer:

@@ -70,7 +70,7 @@ def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(fetch, "run_sandboxed", lambda _, path: seen.append(path.name) or 1e9)
 
-    def extracted(url, folder, setup):
+    def extracted(url, folder, setup, cookies):
         for name, elapsed in (
             ("picture", 10),
             ("picture", 20),

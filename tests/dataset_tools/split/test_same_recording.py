@@ -14,7 +14,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.schema import Clip
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.split import __main__ as split_command
-from dataset_tools.split import stage as split
+from dataset_tools.split import kept_prints
 from tests.helpers.builders import build_manifest
 
 
@@ -98,7 +98,7 @@ def test_refuse_lets_a_double_stay_within_one_part(heard, capsys):
 def test_audio_that_cannot_be_heard_is_one_line(tmp_path, damage):
     (tmp_path / "a.wav").write_bytes(damage)
     with pytest.raises(UserError, match="a.wav: not readable"):
-        split._read_audio(tmp_path / "a.wav")
+        kept_prints._read_audio(tmp_path / "a.wav")
     none = "not readable .holds samples that are NaN, infinite"
     for samples, rule in (
         (np.full(100, np.nan), none),
@@ -107,4 +107,4 @@ def test_audio_that_cannot_be_heard_is_one_line(tmp_path, damage):
     ):
         soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
         with pytest.raises(UserError, match=f"a.wav: {rule}"):
-            split._read_audio(tmp_path / "a.wav")
+            kept_prints._read_audio(tmp_path / "a.wav")

@@ -20,6 +20,7 @@ from dataset_tools.lib.core.cluster import choose_cluster
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import ray_cluster
+from dataset_tools.lib.parallel.threads import report_bytes
 from dataset_tools.lib.parallel.worker_process import ProcessLost, report_step
 from dataset_tools.lib.parallel.workers import run_all
 from tests.conftest import ROOT
@@ -158,6 +159,38 @@ def test_prepared_items_and_steps_too(on_ray, items):
     assert found[9] == "9: the process that worked on it was killed by SIGKILL"
     choose_cluster("auto")
     assert run_all(stepping, [3, 0, 4], 2, "steps", steps=7) == [-3, 0, -4]
+
+
+def asking(item):
+    """A request to a site, which notes when it begins and ends."""
+    number, site, folder = item
+    begun = time.monotonic()
+    time.sleep(0.1)
+    report_bytes(1_000_000)
+    if number == 4 and not (folder / "killed").exists():
+        (folder / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / f"{number}").write_text(f"{begun} {time.monotonic()}")
+    return number
+
+
+def site_of(item):
+    return item[1]
+
+
+def test_a_site_is_asked_by_few_over_all_machines(on_ray, tmp_path):
+    """Two at once, though there are three machines; also when a process is lost."""
+    items = [(number, ("tiktok.com", "tiktok.com", "youtube.com", "")[number % 4], tmp_path) for number in range(24)]
+    found = run_all(asking, items, 2, "test", failed=failed, threads=True, site=site_of)
+    assert found == list(range(24))
+    spans = {number: tuple(map(float, (tmp_path / f"{number}").read_text().split())) for number in range(24)}
+    at_once = [
+        sum(begin <= start < end for other, (begin, end) in spans.items() if items[other][1] == "tiktok.com")
+        for number, (start, _) in spans.items()
+        if items[number][1] == "tiktok.com"
+    ]
+    assert max(at_once) == 2
+    assert len({(begin, end) for begin, end in spans.values()}) == 24
 
 
 def where(item):
@@ -319,10 +352,12 @@ def test_the_bar_names_the_item_that_runs_longest():
         SimpleNamespace(ready=True, since=now - age, items=items)
         for age, items in ((90, {}), (40, {5: None, 6: None}), (9, {1: None}))
     ]
-    run = SimpleNamespace(items=[(number,) for number in range(9)], actors=actors, said=float("-inf"))
+    run = SimpleNamespace(
+        items=[(number,) for number in range(9)], actors=actors, said=float("-inf"), received=2_500_000
+    )
     with progress((), "test", total=9, unit="clip") as bar:
         ray_cluster._show_longest(bar, run)
-        assert re.fullmatch(r"item 6 has run for 4\d s", bar.postfix)
+        assert re.fullmatch(r"2.5 MB, item 6 has run for 4\d s", bar.postfix)
 
 
 @pytest.mark.parametrize(("item", "name"), [((1, Path("a")), "item 3"), (("x", type("Row", (), {"id": "c7"})()), "c7")])
