@@ -24,6 +24,8 @@ class Params:
     """Windows that go through a network at once."""
     workers: int = 2
     """Number of processes, with one thread each."""
+    gpus: float = 0.0
+    """Share of a GPU for each process; with 0.25, four processes use one. 0: on the CPU."""
     timeout: float = 3600.0
     """Time limit for one clip, in seconds; a clip that takes longer becomes a failed row."""
     min_ok: float = 0.95
@@ -44,6 +46,7 @@ class Params:
         )
         require(self.batch >= 1, f"batch must be at least 1, found {self.batch}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
+        require(0 <= self.gpus <= 1, f"gpus must be 0 to 1, found {self.gpus:g}")
         require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
         require(0 <= self.min_ok <= 1, f"min_ok must be 0..1, found {self.min_ok}")
 

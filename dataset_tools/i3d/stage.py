@@ -1,5 +1,6 @@
 """The stage `i3d`: compute the visual features of every clip."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +17,10 @@ from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
-from dataset_tools.lib.parallel.prefetch import Prefetcher
 
 VERSION = 1  # of the computed features; raise it when the same input gives other features
 DECIMALS = 3
+GPU = ("GPU",)  # which rounds differently
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +45,14 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     chosen = (params.frame_size, params.crop, params.flow, params.batch)
     raft = [locate(params.flow_weights, layout)] if params.flow == "raft" else []
     shas += [file_sha256(file) for file in raft]
-    settings = (*map(str, files), "".join(map(str, raft)), *chosen)
+    settings = (*map(str, files), "".join(map(str, raft)), *chosen, params.gpus)
     jobs = []
     for clip, video in cut_videos(layout, clips):
-        key = item_key(VERSION, file_sha256(video), shas, chosen)
+        key = item_key(VERSION, file_sha256(video), shas, (*chosen, *GPU[: params.gpus > 0]))
         jobs.append(Job(clip=clip, video=video, cache=layout.cache("i3d") / f"{key}.npy", settings=settings))
     return compute_clips(
         layout, "i3d", clips, jobs, FeatureRow, begin=begin, work=work, columns=columns, facts={"weights": label},
-        workers=params.workers, timeout=params.timeout,
+        workers=params.workers, timeout=params.timeout, gpus=params.gpus,
     )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def columns(job: Job) -> dict:
     return {"status": "dropped", "reason": "shorter than one window of 2 s"}
 
 
-def begin(job: Job) -> Prefetcher:
+def begin(job: Job) -> Iterator:
     """Start to read a clip and to compute its flow, while the networks process the clip before it."""
     from dataset_tools.lib.video.clip_reader import read_clip
 
@@ -70,21 +71,24 @@ def begin(job: Job) -> Prefetcher:
     return _extractor(*job.settings).start(read_clip(job.video, job.clip.frames))
 
 
-def work(job: Job, begun: Prefetcher) -> None:
+def work(job: Job, begun: Iterator) -> None:
     """Write the features of one clip into the cache. Raises UserError for a clip that can't be read."""
     features = _extractor(*job.settings).features(begun)
     job.keep(np.round(features, DECIMALS) + np.float32(0))  # + 0: no negative zeros
 
 
 @lru_cache(maxsize=1)
-def _extractor(rgb: str, flow: str, raft: str, frame_size: int, crop: int, method: str, batch: int):
+def _extractor(rgb: str, flow: str, raft: str, frame_size: int, crop: int, method: str, batch: int, gpus: float):
     import cv2
     import torch
 
     from dataset_tools.i3d.visual_features import VisualFeatures
+    from dataset_tools.lib.core.device import choose_device
     from dataset_tools.lib.video.flow import load_raft
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    nets = load_i3d(rgb, "rgb"), load_i3d(flow, "flow")
-    return VisualFeatures(*nets, frame_size, crop, method, batch, load_raft(Path(raft)) if raft else None)
+    device = choose_device(gpus)
+    nets = load_i3d(rgb, "rgb").to(device), load_i3d(flow, "flow").to(device)
+    solver = load_raft(Path(raft)).to(device) if raft else None
+    return VisualFeatures(*nets, frame_size, crop, method, batch, solver, share_batches=gpus > 0)

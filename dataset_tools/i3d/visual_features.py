@@ -21,6 +21,7 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
+from dataset_tools.lib.parallel.shared_batches import SharedBatches
 from dataset_tools.lib.video.flow import Flow, RaftFlow, load_raft
 
 WINDOW_FRAMES = 2 * FPS
@@ -43,8 +44,16 @@ class VisualFeatures:
     """Windows that go through a network at once."""
     raft: torch.nn.Module | None = None
     """Network of the flow method 'raft'."""
+    share_batches: bool = False
+    """Windows of several started clips share batches, which are always full (`SharedBatches`): for GPUs."""
+    _shared: SharedBatches | None = field(default=None, init=False, repr=False, compare=False)
     _turn: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
     """Held while the networks process a clip: if several clips are started, they take turns."""
+
+    def __post_init__(self):
+        if self.share_batches:
+            shared = SharedBatches(self._compute_rows, self.batch, lambda window: window[0].shape)
+            object.__setattr__(self, "_shared", shared)
 
     def __call__(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """Features of a clip at 30 fps.
@@ -63,14 +72,17 @@ class VisualFeatures:
         """
         return self.features(self.start(frames))
 
-    def start(self, frames: Iterable[np.ndarray]) -> Prefetcher:
+    def start(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Start two threads for `frames`, one for the flow and one for the networks; pass the result to `features`. If several clips
         are started, the networks continue with the next clip as soon as they have processed the last frame of the first."""
+        if self._shared:
+            stretches = self._stretches(frames)
+            return self._shared.start(window for stretch in stretches for window in cut_windows(*stretch))
         return prefetch(self._rows(prefetch(self._stretches(frames), depth=1)))
 
-    def features(self, batches: Prefetcher) -> np.ndarray:
+    def features(self, batches: Iterator[np.ndarray]) -> np.ndarray:
         """The result of `__call__`, from what `start` returned."""
-        with closing(batches):
+        with closing(batches):  # type: ignore[type-var]  # what `start` returns has `close`
             rows = list(batches)
         return np.concatenate(rows) if rows else np.zeros((0, COLUMNS), np.float32)
 
@@ -81,8 +93,8 @@ class VisualFeatures:
         with closing(stretches):
             for stretch in stretches:
                 with self._turn:
-                    row = self._windows(*stretch)
-                yield row
+                    rows = self._compute_rows(list(cut_windows(*stretch)))
+                yield np.concatenate(rows)
 
     def _stretches(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the clip in stretches of at most `batch` windows: (frames uint8 (T, H, W, 3), scaled flow float32 (T, 2, H, W) from each
@@ -105,17 +117,22 @@ class VisualFeatures:
             flow.append(flow[-1])
             yield np.stack(rgb), np.stack(flow)
 
-    def _windows(self, rgb: np.ndarray, flow: np.ndarray) -> np.ndarray:
-        """Features (n, 2048) of the n windows in a stretch of frames and flow."""
-        starts = range(0, len(rgb) - WINDOW_FRAMES + 1, FPS)
-        images = rgb.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+    def _compute_rows(self, windows: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+        """Features (1, 2048) of each window of `cut_windows`."""
         out = []
-        for net, series in ((self.rgb_net, images), (self.flow_net, flow)):
+        for net, series in zip((self.rgb_net, self.flow_net), zip(*windows, strict=True), strict=True):
             device = next(net.parameters()).device
-            batch = np.stack([series[s : s + WINDOW_FRAMES] for s in starts]).transpose(0, 2, 1, 3, 4)
+            batch = np.stack(series).transpose(0, 2, 1, 3, 4)
             with torch.inference_mode():
                 out.append(net.features(torch.from_numpy(np.ascontiguousarray(batch)).to(device)).cpu().numpy())
-        return np.concatenate(out, axis=1)
+        return list(np.concatenate(out, axis=1)[:, None])
+
+
+def cut_windows(rgb: np.ndarray, flow: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the windows in a stretch of frames (T, H, W, 3) and flow (T, 2, H, W): (frames (60, 3, H, W) -1..1, flow (60, 2, H, W))."""
+    images = rgb.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+    for start in range(0, len(rgb) - WINDOW_FRAMES + 1, FPS):
+        yield images[start : start + WINDOW_FRAMES], flow[start : start + WINDOW_FRAMES]
 
 
 def load_visual_features(params: Params, layout: Layout) -> VisualFeatures:

@@ -5,6 +5,7 @@ The stage gives the function that computes the arrays, the cache key (`ClipJob.c
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,11 @@ class ClipJob:
         """Name of a file in the stage's folder -> its path in the cache."""
         return {f"{self.clip.id}.npy": self.cache}
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all its arrays are in the cache."""
+        return all(is_complete_array(path) for path in self.files.values())
+
     def keep(self, *arrays: np.ndarray) -> None:
         """Write the arrays to the cache, in the order of `files`. Each file is complete or absent."""
         for path, values in zip(self.files.values(), arrays, strict=True):
@@ -57,20 +63,23 @@ def cut_videos(layout: Layout, clips: Iterable[C]) -> Iterator[tuple[C, Path]]:
 def compute_clips(
     layout: Layout, stage: str, clips: Sequence[Row], jobs: Sequence[J], record: type[R], *,
     begin: Callable[[J], Any], work: Callable[[J, Any], None], columns: Callable[[J], dict], facts: dict[str, str],
-    workers: int, timeout: float,
+    workers: int, timeout: float, gpus: float = 0.0,
 ) -> list[R]:  # fmt: skip
     """Compute the arrays that are not in the cache, publish the arrays of the rows that are ok, and write rows.csv. It has one
     `record` for each of `clips`; these records are returned.
 
     begin, work: `work(job, begin(job))` writes the job's arrays. Meanwhile a thread calls `begin` for the next job. If one of
     them raises an exception, the job's row is 'failed'. columns: gives columns of the row of a clip with arrays. The row is 'ok'
-    unless they include another `status`. facts: columns with the same value for all jobs. workers, timeout (seconds per clip):
-    as in `run_all`.
+    unless they include another `status`. facts: columns with the same value for all jobs. workers, timeout (seconds per clip),
+    gpus: as in `run_all`.
     """
     folder, cache = layout.stage(stage), layout.cache(stage)
     remove_partial_files(cache)
-    todo = [job for job in jobs if not all(is_complete_array(path) for path in job.files.values())]
-    reasons = run_all(work, todo, workers, stage, prepare=begin, failed=lambda job, reason: reason, timeout=timeout)
+    todo = [job for job in jobs if not job.is_done]
+    reasons = run_all(
+        partial(_work, work=work), todo, workers, stage, prepare=partial(_begin, begin=begin),
+        failed=lambda job, reason: reason, timeout=timeout, gpus=gpus,
+    )  # fmt: skip
     reason_of = dict(zip((job.clip.id for job in todo), reasons, strict=True))
 
     prepare_folder(folder, "rows.csv")
@@ -88,3 +97,13 @@ def compute_clips(
     keep_only(folder, names, ".npy")
     write_records(folder / "rows.csv", rows, record)
     return rows
+
+
+def _begin(job: J, begin: Callable[[J], Any]) -> tuple | None:
+    """(begin(job),); None if the job is done already, by a machine that was lost before it could say so."""
+    return None if job.is_done else (begin(job),)
+
+
+def _work(job: J, begun: tuple | None, work: Callable[[J, Any], None]) -> None:
+    if begun:
+        work(job, *begun)

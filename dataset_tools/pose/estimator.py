@@ -15,6 +15,7 @@ import torch
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.params import require
 from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
+from dataset_tools.lib.parallel.shared_batches import SharedBatches
 from dataset_tools.pose.appearance import compute_appearance
 from dataset_tools.pose.layouts import MIN_KEYPOINTS, quantise, to_layout
 
@@ -33,6 +34,8 @@ class PoseEstimator:
     long_edge: px to which a frame's longer side is scaled; 0 leaves frames as they are.
     layout: 'coco17' or 'body25'.
     batch_size: frames that go through the network at once.
+    device: 'cpu' or 'cuda'.
+    share_batches: frames of several started clips share batches, which are always full (`SharedBatches`): for GPUs.
 
     The thresholds of OpenPifPaf's decoder hold for the whole process; the last PoseEstimator sets them.
 
@@ -40,7 +43,10 @@ class PoseEstimator:
     do not support: body25 has feet, which only whole-body weights find.
     """
 
-    def __init__(self, weights: str | Path, *, long_edge: int = 257, layout: str = "coco17", batch_size: int = 8):
+    def __init__(
+        self, weights: str | Path, *, long_edge: int = 257, layout: str = "coco17", batch_size: int = 8, device: str = "cpu",
+        share_batches: bool = False,
+    ):  # fmt: skip
         require(long_edge >= 0, f"long_edge must be at least 0, found {long_edge}")
         require(batch_size >= 1, f"batch_size must be at least 1, found {batch_size}")
         from dataset_tools.pose import net as pose_net
@@ -53,10 +59,13 @@ class PoseEstimator:
             network, about = pifpaf_compat.load_checkpoint(weights), {}
         pifpaf_compat.set_thresholds(**about.get("decoder", {}))
         self.joints = network.head_metas[0].n_fields
-        self.decode = pifpaf_compat.PifPafDecoder(network.to(memory_format=torch.channels_last))
+        self.decode = pifpaf_compat.PifPafDecoder(network.to(device, memory_format=torch.channels_last), device)
         self.long_edge = long_edge
         self.layout = layout
         self.batch_size = batch_size
+        self._shared = (
+            SharedBatches(self._compute_fields, batch_size, lambda frame: frame[0].shape) if share_batches else None
+        )
         self._in_layout(np.zeros((0, self.joints, 3)))  # an unknown layout fails here
         if MIN_KEYPOINTS[layout] > self.joints:
             raise UserError(
@@ -76,15 +85,17 @@ class PoseEstimator:
         for people, _ in self.find_people(self.start(frames)):
             yield people
 
-    def start(self, frames: Iterable[np.ndarray]) -> Prefetcher:
+    def start(self, frames: Iterable[np.ndarray]) -> Iterator:
         """Start both threads for `frames`; pass the result to `find_people`. If several clips are started, the network continues with
         the next clip while the last people of the first are decoded."""
+        if self._shared:
+            return self._shared.start(prepare_images([frame], self.long_edge) for frame in frames)
         scaled = prefetch(prepare_images(batch, self.long_edge) for batch in make_batches(frames, self.batch_size))
         return prefetch(self._seen(scaled))
 
-    def find_people(self, batches: Prefetcher) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def find_people(self, batches: Iterator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """As `people`, for frames that were started before. Yields (people, their colours by `compute_appearance`)."""
-        with closing(batches):
+        with closing(batches):  # type: ignore[type-var]  # what `start` returns has `close`
             for images, fields, shrink, offset in batches:
                 for image, annotations in zip(images.permute(0, 2, 3, 1).numpy(), self.decode(fields), strict=True):
                     keypoints = np.array([a.data for a in annotations], np.float64).reshape(-1, self.joints, 3)
@@ -96,6 +107,13 @@ class PoseEstimator:
         with closing(scaled):
             for images, shrink, offset in scaled:
                 yield images, self.decode.fields(images), shrink, offset
+
+    def _compute_fields(self, frames: list[tuple]) -> list[tuple]:
+        """What `find_people` reads, for each of several frames as `prepare_images` returns them."""
+        fields = self.decode.fields(torch.cat([images for images, _, _ in frames]))
+        return [
+            (images, [found], shrink, offset) for (images, shrink, offset), found in zip(frames, fields, strict=True)
+        ]
 
     def _in_layout(self, keypoints: np.ndarray) -> np.ndarray:
         return quantise(to_layout(keypoints, self.layout))

@@ -32,6 +32,8 @@ class Params:
     """Fraction of a clip's frames in which the primary dancer must be found, or the clip is dropped; 0 keeps every clip."""
     workers: int = 2
     """Number of processes, with one thread each."""
+    gpus: float = 0.0
+    """Share of a GPU for each process; with 0.25, four processes use one. 0: on the CPU."""
     timeout: float = 3600.0
     """Time limit for one clip, in seconds; a clip that takes longer becomes a failed row."""
     min_ok: float = 0.9
@@ -43,6 +45,7 @@ class Params:
             self.long_edge == 0 or self.long_edge >= 33,
             f"long_edge must be 0 or at least 33 px, found {self.long_edge}",
         )
+        require(0 <= self.gpus <= 1, f"gpus must be 0 to 1, found {self.gpus:g}")
         require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
         require(
             self.weights != ANNOTATED or self.layout == "coco17",

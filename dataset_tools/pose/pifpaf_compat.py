@@ -119,18 +119,18 @@ class PifPafDecoder:
     by float32 rounding a result would depend on the number of images before it.
     """
 
-    def __init__(self, network: openpifpaf.network.nets.Shell):
-        """Raises UserError unless the network has one CIF and one CAF head."""
+    def __init__(self, network: openpifpaf.network.nets.Shell, device: str = "cpu"):
+        """device: where the network is. Raises UserError unless the network has one CIF and one CAF head."""
         found = openpifpaf.decoder.CifCaf.factory(network.head_metas)
         if len(found) != 1:
             names = ", ".join(type(meta).__name__ for meta in network.head_metas)
             raise UserError(f"pose weights must have the heads Cif, Caf; found {names}")
-        self.network, self.cifcaf = network, found[0]
+        self.network, self.cifcaf, self._device = network, found[0], device
         self._traced = TracedNetwork(network)
 
     def fields(self, images: torch.Tensor) -> list:
         """Run the network. Returns the fields of its heads for each image, on the CPU. Thread-safe."""
-        return self.cifcaf.fields_batch(self._traced, images)
+        return self.cifcaf.fields_batch(self._traced, images, device=self._device)
 
     def __call__(self, fields_of_images: list) -> list[list]:
         """Decode the fields of each image to people."""

@@ -1,5 +1,6 @@
 """The stage `pose`: find and track the dancers of every clip."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +16,12 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
-from dataset_tools.lib.parallel.prefetch import Prefetcher
 from dataset_tools.pose.params import ANNOTATED, Params
 from dataset_tools.pose.rows import PoseRow
 
 VERSION = 5  # of the computed poses; raise it when the same input gives other poses
 DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # what poses depend on
+GPU = ("GPU",)  # which rounds differently
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Job(ClipJob):
     @property
     def settings(self) -> tuple:
         """Arguments of `_estimator`."""
-        return self.weights, self.params.long_edge, self.params.layout, self.params.batch_size
+        return self.weights, self.params.long_edge, self.params.layout, self.params.batch_size, self.params.gpus
 
     @property
     def files(self) -> dict[str, Path]:
@@ -59,15 +60,14 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
         weights = network or layout.stage("sources") / "annotations" / f"{clip.id}.npz"
         if not weights.is_file():
             raise UserError(f"{weights}: file not found; pose.weights '{ANNOTATED}' needs sources.annotated")
-        key = item_key(
-            VERSION, file_sha256(video), sha or file_sha256(weights), [getattr(params, name) for name in DECIDING]
-        )
+        decide = [*(getattr(params, name) for name in DECIDING), *GPU[: params.gpus > 0]]
+        key = item_key(VERSION, file_sha256(video), sha or file_sha256(weights), decide)
         cache = layout.cache("pose") / f"{key}.npy"
         jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
     facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}" if network else ANNOTATED}
     return compute_clips(
         layout, "pose", clips, jobs, PoseRow, begin=begin, work=work, columns=columns, facts=facts,
-        workers=params.workers, timeout=params.timeout,
+        workers=params.workers, timeout=params.timeout, gpus=params.gpus,
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def columns(job: Job) -> dict:
     return found
 
 
-def begin(job: Job) -> Prefetcher | None:
+def begin(job: Job) -> Iterator | None:
     """Start to read a clip while the network processes the clip before it. Returns None if the pose is annotated: no network runs."""
     from dataset_tools.lib.video.clip_reader import read_clip
 
@@ -95,7 +95,7 @@ def begin(job: Job) -> Prefetcher | None:
     return _estimator(*job.settings).start(read_clip(job.video, job.clip.frames))
 
 
-def work(job: Job, begun: Prefetcher | None) -> None:
+def work(job: Job, begun: Iterator | None) -> None:
     """Write the pose of one clip into the cache. Raises UserError for a clip or an annotation that can't be read."""
     from dataset_tools.lib.aist.corpus import read_annotated_motion, read_annotated_pose
     from dataset_tools.pose.tracking import track
@@ -113,15 +113,19 @@ def work(job: Job, begun: Prefetcher | None) -> None:
 
 
 @lru_cache(maxsize=1)
-def _estimator(weights: Path, long_edge: int, layout: str, batch_size: int):
+def _estimator(weights: Path, long_edge: int, layout: str, batch_size: int, gpus: float):
     import cv2
     import torch
 
+    from dataset_tools.lib.core.device import choose_device
     from dataset_tools.pose.estimator import PoseEstimator
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return PoseEstimator(weights, long_edge=long_edge, layout=layout, batch_size=batch_size)
+    device = choose_device(gpus)
+    return PoseEstimator(
+        weights, long_edge=long_edge, layout=layout, batch_size=batch_size, device=device, share_batches=gpus > 0
+    )
 
 
 def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:

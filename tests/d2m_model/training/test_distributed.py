@@ -1,6 +1,7 @@
 """Two processes of torchrun train what one does with the same batch."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -14,26 +15,45 @@ from tests.d2m_model.training.test_loop import ARGUMENTS, PARAMS, RESULTS, ROOT,
 from tests.helpers.within import until
 
 
-def torchrun(root, stage, processes=2):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={processes}",
-        "-m",
-        f"d2m_model.{stage}",
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def torchrun(root, stage, *setup):
+    """Start torchrun with a stage."""
+    command = [sys.executable, "-m", "torch.distributed.run", *setup, "-m", f"d2m_model.{stage}"]
     arguments = ["--corpus", "tiny", "--root", str(root), *ARGUMENTS[stage]]
-    return subprocess.run(
-        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
-@pytest.mark.parametrize("stage", ["vqvae", "synthesizer", "d2m_gan"])
-def test_two_processes_reach_the_weights_of_one(tmp_path, stage):
-    """d2m_gan without dropout, whose masks are each process's own; its terms, the balancer's norms and, for vqvae, the
+def train_in_two_processes(root, stage, machines):
+    """Two processes on one machine, or one on each of two, which meet as those of a real cluster do."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        meet = f"127.0.0.1:{taken.getsockname()[1]}"
+    together = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=d2m", f"--rdzv-endpoint={meet}"]
+    setup = ["--standalone", "--nproc-per-node=2"] if machines == 1 else together
+    agents = [torchrun(root, stage, *setup) for _ in range(machines)]
+    try:
+        for agent in agents:
+            told = agent.communicate(timeout=280)[1]
+            assert agent.returncode == 0, told[-3000:]
+    finally:
+        for agent in agents:
+            agent.kill()
+            agent.wait()
+
+
+@pytest.mark.parametrize(
+    ("stage", "machines"), [("vqvae", (1,)), ("synthesizer", (1,)), ("d2m_gan", (1, 2))], ids=lambda value: str(value)
+)
+def test_two_processes_reach_the_weights_of_one(tmp_path, stage, machines):
+    """Also if each is on a machine of its own. d2m_gan without dropout, whose masks are each process's own; its terms, the balancer's norms and, for vqvae, the
     codebook's averages and restarts span both. Gradients are cut so far that Adam, which divides by their size, does
     not turn the rounding of one that is zero into a whole step."""
     root = prepared(tmp_path)
@@ -48,14 +68,16 @@ def test_two_processes_reach_the_weights_of_one(tmp_path, stage):
     ]
     run(root, stage)
     one, curves = read(), numbers()
-    (place / "model.pt").unlink()
-    done = torchrun(root, stage)
-    assert done.returncode == 0, done.stderr[-3000:]
-    two = read()
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
-    for before, after in zip(curves, numbers(), strict=True):
-        assert after == pytest.approx(before, rel=1e-3, abs=1e-4)
+    for count in machines:
+        (place / "model.pt").unlink()
+        train_in_two_processes(root, stage, count)
+        two = read()
+        for name, value in one.items():
+            torch.testing.assert_close(
+                two[name], value, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+            )
+        for before, after in zip(curves, numbers(), strict=True):
+            assert after == pytest.approx(before, rel=1e-3, abs=1e-4)
 
 
 def test_alone_nothing_is_shared():

@@ -15,7 +15,7 @@ from dataset_tools.i3d.checkpoints import STREAMS, i3d_features, load_i3d, save_
 from dataset_tools.i3d.params import Params
 from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.i3d.stage import extract
-from dataset_tools.i3d.visual_features import VisualFeatures, center_crop, load_visual_features, resize
+from dataset_tools.i3d.visual_features import VisualFeatures, center_crop, cut_windows, load_visual_features, resize
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT, Layout
 from dataset_tools.lib.core.schema import read_records
@@ -85,6 +85,17 @@ def test_frames_may_come_one_by_one_and_batch_does_not_matter(weights):
         np.testing.assert_allclose(extractor(weights, batch=batch)(iter(clip)), whole, rtol=1e-3, atol=1e-4)
 
 
+def test_windows_of_several_clips_share_full_batches(weights):
+    clips = [moving_frames(frames, seed=frames) for frames in (150, 40, 121, 60)]
+    alone, together = extractor(weights, batch=3), extractor(weights, batch=3, share_batches=True)
+    sizes, compute = [], together._shared._function
+    together._shared._function = lambda windows: sizes.append(len(windows)) or compute(windows)
+    rows = [together.features(started) for started in [together.start(clip) for clip in clips]]
+    for clip, found in zip(clips, rows, strict=True):
+        np.testing.assert_allclose(found, alone(clip), rtol=1e-3, atol=1e-4)
+    assert [len(found) for found in rows] == [4, 0, 3, 1] and set(sizes) == {3} and 3 <= len(sizes) <= 4
+
+
 def test_flow_is_computed_once_for_each_pair(weights, monkeypatch):
     calls = []
     between = Flow.between
@@ -95,11 +106,8 @@ def test_flow_is_computed_once_for_each_pair(weights, monkeypatch):
 
 def test_few_frames_are_held_at_once(weights, monkeypatch):
     held = []
-    windows = VisualFeatures._windows
     monkeypatch.setattr(
-        VisualFeatures,
-        "_windows",
-        lambda self, rgb, flow: held.append((len(rgb), len(flow))) or windows(self, rgb, flow),
+        visual_features, "cut_windows", lambda rgb, flow: held.append((len(rgb), len(flow))) or cut_windows(rgb, flow)
     )
     assert len(extractor(weights, batch=2)(moving_frames(300))) == 9
     assert held[0] == (90, 90) and max(held) == (90, 90)

@@ -75,6 +75,23 @@ def test_batches_and_openpifpafs_own_predictor_agree(frames):
         assert both.sum() > 8 and np.abs(a[both, :2] - b[both, :2]).mean() < 1.0  # px
 
 
+def test_frames_of_several_clips_share_full_batches(frames):
+    """Batches are filled by the next clip or, at the end, by the last frame again; the joints are the same up to a step."""
+    images = [image for image, _ in frames]
+    clips = images[:7], images[7:8], images[8:]
+    alone, together = PoseEstimator(WEIGHTS, batch_size=4), PoseEstimator(WEIGHTS, batch_size=4, share_batches=True)
+    sizes = []
+    fields = together.decode.fields
+    together.decode.fields = lambda batch: sizes.append(len(batch)) or fields(batch)
+    found = [list(together.find_people(started)) for started in [together.start(clip) for clip in clips]]
+    assert [len(people) for people in found] == [7, 1, 4] and set(sizes) == {4} and 3 <= len(sizes) <= 5
+    for clip, people in zip(clips, found, strict=True):
+        for (keypoints, colours), (expected, theirs) in zip(people, alone.find_people(alone.start(clip)), strict=True):
+            np.testing.assert_allclose(keypoints[..., :2], expected[..., :2], atol=1 / 16)
+            np.testing.assert_allclose(keypoints[..., 2], expected[..., 2], atol=1 / 256)
+            np.testing.assert_allclose(colours, theirs, atol=0.05)
+
+
 def test_a_frame_gives_the_same_whatever_was_posed_before(frames):
     """OpenPifPaf's decoder, kept from frame to frame, drifts: its float32 buffer counts the frames."""
     images = [image for image, _ in frames]
