@@ -1,7 +1,7 @@
 """Every data stage in local processes and on a Ray cluster of the same cores, in turns: do they write the same bytes, and what does Ray cost?
 
-    python -m benchmarks.ray_stages                                   # the demo corpus: every stage once
-    python -m benchmarks.ray_stages --time clips pose i3d --repeats 5  # these stages again, in turns
+    python -m benchmarks.ray_stages                                              # the demo corpus: every stage once
+    python -m benchmarks.ray_stages --root . --stages clips pose i3d --repeats 5   # these, where `dvc repro i3d` has run
 
 Ray is started once, on as many cores as `workers` says. A stage's time is that of its whole command, with the start of its processes. Its
 processor time is that of all processes, Ray's own among them, so other work on the machine hardly changes it. Writes --out, by
@@ -116,24 +116,28 @@ def compare(layout: Layout, stage: str, repeats: int) -> dict:
 
 def main() -> int:
     parser = command_parser("benchmarks.ray_stages", __doc__)
+    parser.add_argument(
+        "--root", type=Path, help="working folder with the results of the stages before; it is only read"
+    )
     parser.add_argument("--preset", type=Path, default=Path("presets/demo.yaml"))
     parser.add_argument("--corpus", default="demo")
+    parser.add_argument("--stages", nargs="+", default=DATA_STAGES, choices=DATA_STAGES, metavar="STAGE")
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--cores", type=int, default=2, help="of the Ray cluster; as `workers` in the preset")
-    parser.add_argument("--time", nargs="*", default=[], metavar="STAGE", choices=DATA_STAGES, help="time these again")
-    parser.add_argument("--repeats", type=int, default=3, help="how often, for --time")
-    parser.add_argument("--root", type=Path, help="an empty folder for the corpus (default: a temporary one)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ray_stages.json"))
     args = parser.parse_args()
     load = round(os.getloadavg()[0], 1)
-    with tempfile.TemporaryDirectory() as temporary, ray_on(args.cores):
-        layout = Layout(root=args.root or Path(temporary), corpus=args.corpus)
-        shutil.copytree(Path("manifests"), layout.root / "manifests", dirs_exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, ray_on(args.cores):
+        layout = Layout(root=Path(folder), corpus=args.corpus)
+        shutil.copytree(Path("manifests"), layout.root / "manifests")
         shutil.copy(args.preset, layout.params)
-        stages = {stage: compare(layout, stage, 1) for stage in DATA_STAGES}
-        stages |= {stage: compare(layout, stage, args.repeats) for stage in args.time}
+        for stage in DATA_STAGES[: DATA_STAGES.index(args.stages[0])] if args.root else ():
+            given = Layout(root=args.root, corpus=args.corpus).stage(stage)
+            shutil.copytree(given, layout.stage(stage))
+        stages = {stage: compare(layout, stage, args.repeats) for stage in args.stages}
     found = {
         "processor": processor(), "cores": args.cores, "load_before": load, "preset": args.preset.stem, "repeats": args.repeats,
-        "timed": args.time, "stages": stages,
+        "stages": stages,
     }  # fmt: skip
     args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))

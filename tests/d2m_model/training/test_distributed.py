@@ -12,47 +12,41 @@ import yaml
 
 from d2m_model.training.distributed import gather_rows, local_rows, require_even
 from tests.d2m_model.training.test_loop import ARGUMENTS, PARAMS, RESULTS, ROOT, prepared, run
-from tests.helpers.within import until
+from tests.helpers.within import run_within, until
+
+SHIMS = {
+    "ssh": 'shift 2; exec bash -c "$*"\n',
+    "scontrol": "echo 127.0.0.1\n",
+    "srun": '"$@" & "$@" && wait $!\n',
+}
+"""Programs of a cluster that has two machines, both of them this one."""
 
 
-def torchrun(root, stage, *setup):
-    """Start torchrun with a stage."""
-    command = [sys.executable, "-m", "torch.distributed.run", *setup, "-m", f"d2m_model.{stage}"]
-    arguments = ["--corpus", "tiny", "--root", str(root), *ARGUMENTS[stage]]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start_torchrun(how, folder, port, *arguments):
+    """Two processes: of one machine, or of one machine each, started by a script of docs/cluster."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    if how == "one machine":
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    else:
+        for name, text in SHIMS.items():
+            (folder / name).write_text(f"#!/bin/bash\n{text}")
+            (folder / name).chmod(0o700)
+        environment |= {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "VENV": sys.prefix}
+        environment |= {"ADDRESS": "127.0.0.1", "PORT": str(port)}
+        environment |= {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_ID": "7"}
+        command = [ROOT / "docs" / "cluster" / how, *(["node2"] if "ssh" in how else [])]
+    return run_within(280, [*command, *arguments], cwd=ROOT, env=environment)
 
 
-def train_in_two_processes(root, stage, machines):
-    """Two processes on one machine, or one on each of two, which meet as those of a real cluster do."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        meet = f"127.0.0.1:{taken.getsockname()[1]}"
-    together = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=d2m", f"--rdzv-endpoint={meet}"]
-    setup = ["--standalone", "--nproc-per-node=2"] if machines == 1 else together
-    agents = [torchrun(root, stage, *setup) for _ in range(machines)]
-    try:
-        for agent in agents:
-            told = agent.communicate(timeout=280)[1]
-            assert agent.returncode == 0, told[-3000:]
-    finally:
-        for agent in agents:
-            agent.kill()
-            agent.wait()
+WAYS = {
+    "vqvae": ["one machine"],
+    "synthesizer": ["one machine"],
+    "d2m_gan": ["one machine", "torchrun_ssh.sh", "torchrun_slurm.sh"],
+}
 
 
-@pytest.mark.parametrize(
-    ("stage", "machines"), [("vqvae", (1,)), ("synthesizer", (1,)), ("d2m_gan", (1, 2))], ids=lambda value: str(value)
-)
-def test_two_processes_reach_the_weights_of_one(tmp_path, stage, machines):
+@pytest.mark.parametrize("stage", WAYS)
+def test_two_processes_reach_the_weights_of_one(tmp_path, stage):
     """Also if each is on a machine of its own. d2m_gan without dropout, whose masks are each process's own; its terms, the balancer's norms and, for vqvae, the
     codebook's averages and restarts span both. Gradients are cut so far that Adam, which divides by their size, does
     not turn the rounding of one that is zero into a whole step."""
@@ -68,9 +62,14 @@ def test_two_processes_reach_the_weights_of_one(tmp_path, stage, machines):
     ]
     run(root, stage)
     one, curves = read(), numbers()
-    for count in machines:
+    for how in WAYS[stage]:
         (place / "model.pt").unlink()
-        train_in_two_processes(root, stage, count)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+        arguments = ["-m", f"d2m_model.{stage}", "--corpus", "tiny", "--root", root, *ARGUMENTS[stage]]
+        done = start_torchrun(how, tmp_path, port, *arguments)
+        assert done.returncode == 0, done.stderr[-3000:]
         two = read()
         for name, value in one.items():
             torch.testing.assert_close(
@@ -116,3 +115,21 @@ def test_no_process_outlives_a_killed_torchrun(tmp_path):
         parent.kill()
         parent.wait()
     until(2, lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in found))
+
+
+def test_the_job_for_kubernetes_is_a_command_of_torchrun():
+    from torch.distributed.run import get_args_parser
+
+    service, job = yaml.safe_load_all((ROOT / "docs" / "cluster" / "torchrun.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    program, *arguments = pod["containers"][0]["command"]
+    found = get_args_parser().parse_args(arguments)
+    assert program == "torchrun" and found.module and found.training_script == "d2m_model.d2m_gan"
+    assert int(found.nnodes) == job["spec"]["completions"] == job["spec"]["parallelism"]
+    name = service["metadata"]["name"]
+    assert pod["subdomain"] == name and service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert found.rdzv_endpoint.startswith(f"{job['metadata']['name']}-0.{name}:")
+    volumes = [
+        part["metadata"]["name"] for part in yaml.safe_load_all((ROOT / "docs/cluster/kuberay.yaml").read_text())
+    ]
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] in volumes
