@@ -36,7 +36,7 @@ def keep_prints(audio: dict[str, Path], cache: Path, workers: int) -> dict[str, 
         for clip_id, path in audio.items()
     ]
     todo = [job for job in jobs if not is_complete_array(job.kept)]
-    run_all(_keep, todo, workers, "split: listening")
+    run_all(_keep, todo, workers, "split: fingerprints")
     return {job.clip_id: job.kept for job in jobs}
 
 

@@ -1,6 +1,7 @@
 """On a cluster of three machines of one CPU each, `run_all` gives what it gives in local processes, whatever is lost meanwhile."""
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from dataset_tools.lib.parallel.worker_process import ProcessLost, report_step
 from dataset_tools.lib.parallel.workers import run_all
 from tests.conftest import ROOT
 from tests.dataset_tools.audio.test_audio import layout  # noqa: F401 - a fixture
+from tests.helpers import ray_kills
 from tests.helpers.within import run_within, until
 
 ray = pytest.importorskip("ray")
@@ -270,6 +272,23 @@ def test_what_had_finished_is_not_done_again_when_an_actor_or_a_machine_is_lost(
     assert attempts(folder, "done") == dict.fromkeys(range(60), 1)
     assert attempts(folder, "begun") == {number: 2 if number == lost[0] else 1 for number in range(60)}
     until(60, lambda: not living(folder))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What the stage of `ray_kills` publishes on one machine."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    ray_kills.drive(root, "")
+    return ray_kills.published(root)
+
+
+@pytest.mark.parametrize("kind", ray_kills.KINDS)
+def test_a_part_that_is_killed_at_a_random_instant_changes_nothing(cluster, undisturbed, tmp_path, monkeypatch, kind):
+    """One run of each kind; `python -m tests.helpers.ray_kills` does more."""
+    for name, value in {**SETTINGS, "RAY_ADDRESS": cluster.address}.items():
+        monkeypatch.setenv(name, value)
+    found = ray_kills.run_disturbed(kind, cluster, tmp_path, NODE, undisturbed, random.Random(kind))
+    assert ray_kills.is_sound(found), found
 
 
 def test_a_killed_driver_goes_on_from_the_cache(cluster, tmp_path):
