@@ -35,9 +35,10 @@ PLACES = {"local": "local", "ray": "auto"}
 
 
 class ProcessorTime:
-    """Processor time of this process and all that it starts, as long as they live and can be looked at."""
+    """Processor time of this process and all that it starts, but for `without` and what those start."""
 
-    def __init__(self):
+    def __init__(self, without: list[psutil.Process]):
+        self._without = without
         self._seen: dict[tuple[int, float], float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -50,7 +51,10 @@ class ProcessorTime:
     def look(self) -> float:
         """Seconds until now."""
         own = psutil.Process()
+        others = {p.pid for root in self._without for p in (root, *root.children(recursive=True))}
         for process in [own, *own.children(recursive=True)]:
+            if process.pid in others:
+                continue
             try:
                 times = process.cpu_times()
                 self._seen[process.pid, process.create_time()] = times.user + times.system
@@ -64,8 +68,8 @@ class ProcessorTime:
 
 
 @contextmanager
-def ray_on(cores: int) -> Iterator[None]:
-    """Ray on so many cores, in processes as nice as others, until the block ends."""
+def ray_on(cores: int) -> Iterator[list[psutil.Process]]:
+    """Ray on so many cores, in processes as nice as others, until the block ends. Yields those that it starts itself."""
     os.environ |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TQDM_PATCH_PRINT": "0"}
     import ray
 
@@ -73,18 +77,20 @@ def ray_on(cores: int) -> Iterator[None]:
         "local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE, logging_level=logging.ERROR
     )
     try:
-        yield
+        yield psutil.Process().children()
     finally:
         ray.shutdown()
 
 
-def run_stage(layout: Layout, stage: str, place: str) -> tuple[dict[str, float], dict[str, str]]:
+def run_stage(
+    layout: Layout, stage: str, place: str, ray: list[psutil.Process]
+) -> tuple[dict[str, float], dict[str, str]]:
     """Run a stage from nothing. Returns (its seconds, the sha256 of each file that it wrote)."""
     out = layout.stage(stage)
     for folder in (out, layout.cache(stage)):
         shutil.rmtree(folder, ignore_errors=True)
     command = importlib.import_module(f"dataset_tools.{stage}.__main__")
-    spent = ProcessorTime()
+    spent = ProcessorTime(ray if place == "local" else [])
     before, begun = spent.look(), time.perf_counter()
     code = command.main(["--corpus", layout.corpus, "--root", str(layout.root), "--cluster", PLACES[place]])
     wall, after = time.perf_counter() - begun, spent.look()
@@ -97,20 +103,20 @@ def run_stage(layout: Layout, stage: str, place: str) -> tuple[dict[str, float],
     )
 
 
-def compare(layout: Layout, stage: str, repeats: int) -> dict:
+def compare(layout: Layout, stage: str, repeats: int, ray: list[psutil.Process]) -> dict:
     """Run a stage `repeats` times at both places, in turns. Returns its times, and whether all wrote the same bytes."""
     found: dict[str, list] = {place: [] for place in PLACES}
     written = []
     for turn in range(repeats):
         for place in list(PLACES)[:: 1 if turn % 2 else -1]:
-            seconds, files = run_stage(layout, stage, place)
+            seconds, files = run_stage(layout, stage, place, ray)
             found[place].append(seconds)
             written.append(files)
             print(f"{stage} {place}: {seconds}", file=sys.stderr, flush=True)
     result: dict = {"files": len(written[0]), "same_bytes": all(files == written[0] for files in written)}
     for kind in ("wall", "processor"):
-        local, ray = (statistics.median(seconds[kind] for seconds in found[place]) for place in PLACES)
-        result[kind] = {"local": local, "ray": ray, "ray_costs_percent": round(100 * (ray / local - 1), 1)}
+        here, there = (statistics.median(seconds[kind] for seconds in found[place]) for place in PLACES)
+        result[kind] = {"local": here, "ray": there, "ray_costs_percent": round(100 * (there / here - 1), 1)}
     return result
 
 
@@ -127,14 +133,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ray_stages.json"))
     args = parser.parse_args()
     load = round(os.getloadavg()[0], 1)
-    with tempfile.TemporaryDirectory() as folder, ray_on(args.cores):
+    with tempfile.TemporaryDirectory() as folder, ray_on(args.cores) as ray:
         layout = Layout(root=Path(folder), corpus=args.corpus)
         shutil.copytree(Path("manifests"), layout.root / "manifests")
         shutil.copy(args.preset, layout.params)
         for stage in DATA_STAGES[: DATA_STAGES.index(args.stages[0])] if args.root else ():
             given = Layout(root=args.root, corpus=args.corpus).stage(stage)
             shutil.copytree(given, layout.stage(stage))
-        stages = {stage: compare(layout, stage, args.repeats) for stage in args.stages}
+        stages = {stage: compare(layout, stage, args.repeats, ray) for stage in args.stages}
     found = {
         "processor": processor(), "cores": args.cores, "load_before": load, "preset": args.preset.stem, "repeats": args.repeats,
         "stages": stages,

@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from dataset_tools.audio import __main__ as audio_command
+from dataset_tools.download.params import Params as DownloadParams
+from dataset_tools.download.stage import download
 from dataset_tools.lib.core.cluster import choose_cluster
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.progress import progress
@@ -27,6 +29,7 @@ from dataset_tools.lib.parallel.workers import run_all
 from tests.conftest import ROOT
 from tests.dataset_tools.audio.test_audio import layout  # noqa: F401 - a fixture
 from tests.helpers import ray_kills
+from tests.helpers.film_site import corpus
 from tests.helpers.within import run_within, until
 
 ray = pytest.importorskip("ray")
@@ -39,6 +42,7 @@ SETTINGS = {
     "PYTHONPATH": str(ROOT),
 }
 CLIENT_PORT = 23001
+DOWNLOAD = DownloadParams(workers=2, retries=1, retry_wait=0, sleep_requests=0, sleep_min=0, sleep_max=0, min_ok=0)
 GATED = 30  # items from this on wait for a file
 
 
@@ -357,6 +361,27 @@ def test_the_stage_audio_writes_the_same_bytes_on_a_cluster(cluster, layout):  #
     done = run_within(500, command, cwd=layout.root, env=os.environ | SETTINGS)
     assert done.returncode == 0, done.stderr[-3000:]
     assert files(layout.stage("audio")) == local and {"a.wav", "rows.csv"} <= local.keys()
+
+
+def test_the_stage_download_fetches_the_same_on_a_cluster(on_ray, site, movie, tmp_path):
+    """Two films, one of which breaks off once, a page that is gone, and a file beside the manifest."""
+    found = {}
+    for place in ("auto", ""):
+        choose_cluster(place)
+        urls = {
+            "a": f"{site.url}/a.mp4",
+            "cut": f"{site.url}/cut.mp4",
+            "gone": f"{site.url}/404.mp4",
+            "mine": "mine.mp4",
+        }
+        made = corpus(tmp_path / f"on{place}", urls)
+        (made.stage("sources") / "mine.mp4").write_bytes(movie)
+        site.asked.clear()
+        rows = download(made, DOWNLOAD)
+        found[place] = [(row.id, row.status, row.sha256) for row in rows], files(made.stage("download"))
+    assert found["auto"] == found[""]
+    assert [status for _, status, _ in found["auto"][0]] == ["ok", "ok", "permanent", "ok"]
+    assert found["auto"][1]["cut.mp4"] == movie
 
 
 def test_an_address_where_nothing_is_is_one_line(monkeypatch):
