@@ -21,8 +21,8 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
-from dataset_tools.lib.parallel.shared_batches import SharedBatches
 from dataset_tools.lib.video.flow import Flow, RaftFlow, load_raft
+from dataset_tools.lib.video.shared_batches import SharedBatches
 
 WINDOW_FRAMES = 2 * FPS
 COLUMNS = 2 * FEATURES

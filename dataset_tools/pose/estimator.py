@@ -15,7 +15,7 @@ import torch
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.params import require
 from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
-from dataset_tools.lib.parallel.shared_batches import SharedBatches
+from dataset_tools.lib.video.shared_batches import SharedBatches
 from dataset_tools.pose.appearance import compute_appearance
 from dataset_tools.pose.layouts import MIN_KEYPOINTS, quantise, to_layout
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dataset_tools.lib.parallel.shared_batches import SharedBatches
+from dataset_tools.lib.video.shared_batches import SharedBatches
 
 
 class Squares:
