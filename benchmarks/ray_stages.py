@@ -139,7 +139,8 @@ def main() -> int:
         shutil.copy(args.preset, layout.params)
         for stage in DATA_STAGES[: DATA_STAGES.index(args.stages[0])] if args.root else ():
             given = Layout(root=args.root, corpus=args.corpus).stage(stage)
-            shutil.copytree(given, layout.stage(stage))
+            if given.is_dir():
+                shutil.copytree(given, layout.stage(stage))
         stages = {stage: compare(layout, stage, args.repeats, ray) for stage in args.stages}
     found = {
         "processor": processor(), "cores": args.cores, "load_before": load, "preset": args.preset.stem, "repeats": args.repeats,
