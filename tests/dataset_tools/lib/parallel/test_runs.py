@@ -39,3 +39,10 @@ def test_what_is_given_back_is_taken_first():
     assert runs.take("a", 3) == [0, 1, 2]
     runs.give_back([2, 1])
     assert runs.take("b", 5) == [1, 2] and runs.left == 3
+
+
+def test_a_choice_looks_at_no_list_of_the_items():
+    runs = Runs(10**15)
+    assert runs.take("a", 1) == [0] and runs.take("b", 1) == [(10**15 + 1) // 2]
+    runs.give_back([0])
+    assert runs.take("a", 1) == [1] and runs.take("c", 1) == [0] and runs.left == 10**15 - 3
