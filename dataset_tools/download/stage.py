@@ -12,9 +12,10 @@ from dataset_tools.download import video_cache
 from dataset_tools.download.dead_links import DeadLink, make_dead_link
 from dataset_tools.download.params import Params
 from dataset_tools.download.rows import DownloadRow
-from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, one_line
+from dataset_tools.lib.core.file_memo import FileMemo
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.manifest import how_to_fill, is_web, scan_checksums
@@ -38,6 +39,8 @@ class Context:
     """Video id -> expected sha256, of the manifest's checksums.csv."""
     earlier: dict[str, str]
     """Video id -> sha256 in the rows.csv of the previous run."""
+    memo: FileMemo
+    """The hashes of files that have not changed, and which of them are published."""
     hopeless: dict[str, dict] = dataclasses.field(default_factory=dict)
     """Address that is not requested because it would fail -> {"status", "reason"}."""
 
@@ -104,9 +107,8 @@ def download_one(video: Video, context: Context) -> DownloadRow:
         if "status" in found:
             replace = f"; replace {_from_root(video.url, context.layout)}" if path else ""
             return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
-        publish(
-            path or _folder(context, video.url) / found["file"], context.layout.stage(STAGE) / f"{video.video_id}.mp4"
-        )
+        file = path or _folder(context, video.url) / found["file"]
+        context.memo.publish(file, context.layout.stage(STAGE) / f"{video.video_id}.mp4")
     except OSError as err:
         return lost("failed", describe_disk_error(err, full_path=False) or f"{type(err).__name__}: {err}")
     except ValueError as err:
@@ -123,14 +125,14 @@ def download_one(video: Video, context: Context) -> DownloadRow:
 
 def fetch_or_reuse(video: Video, path: Path | None, context: Context) -> dict:
     """Note of `video_cache` about a video, from an earlier run or after fetching it now. `path` is that of a local file, or None."""
-    folder = _folder(context, file_sha256(path) if path else video.url)
+    folder = _folder(context, context.memo.sha256(path) if path else video.url)
     folder.mkdir(parents=True, exist_ok=True)
     before = context.earlier.get(video.video_id, "")
     with file_lock(folder / ".lock"):  # if two rows or two runs need the same video, it is fetched once
         if path:
             return video_cache.check_local_video(path, folder, before)
         return (
-            video_cache.read_finished(folder)
+            video_cache.read_finished(folder, context.memo)
             or video_cache.read_given_up(folder, context.fetching)
             or context.hopeless.get(video.url)
             or video_cache.fetch_video(video.url, folder, context.fetching, before)
@@ -171,7 +173,8 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     earlier = _read_earlier(target / "rows.csv")
     account = file_sha256(cookies) if cookies else params.cookies_from_browser
     fetching = video_cache.FetchOptions(settings=params, cookies=cookies, account=account, again=again)
-    context = Context(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier)
+    memo = FileMemo(layout.memo(STAGE))
+    context = Context(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier, memo=memo)
     web = [v for v in videos if is_web(v.url)]
     missing = [v for v in web if not (_folder(context, v.url) / "done.json").is_file()]
     check_settings(params, cookies if missing else None, local=not missing)  # type: ignore[arg-type]  # frozen, and only read
@@ -215,6 +218,8 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
         if row.status in ("permanent", "auth") and is_web(video.url)
     ]
     keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
+    os.sync()  # the copies
     write_records(target / "dead_links.csv", dead, DeadLink)
     write_records(target / "rows.csv", rows, DownloadRow)
+    memo.save()
     return rows

@@ -46,20 +46,23 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     shas += [file_sha256(file) for file in raft]
     settings = (*map(str, files), "".join(map(str, raft)), *chosen)
     jobs = []
-    for clip, video in cut_videos(layout, clips):
-        key = item_key(VERSION, file_sha256(video), shas, chosen)
+    for clip, video, content in cut_videos(layout, clips, "i3d"):
+        key = item_key(VERSION, content, shas, chosen)
         jobs.append(Job(clip=clip, video=video, cache=layout.cache("i3d") / f"{key}.npy", settings=settings))
     return compute_clips(
-        layout, "i3d", clips, jobs, FeatureRow, begin=begin, work=work, columns=columns, facts={"weights": label},
+        layout, "i3d", clips, jobs, FeatureRow, begin=begin, work=work, measure=measure, judge=judge, facts={"weights": label},
         workers=params.workers, timeout=params.timeout,
     )  # fmt: skip
 
 
-def columns(job: Job) -> dict:
-    """Columns of rows.csv for a clip whose features are in the cache."""
-    if windows := len(read_npy(job.cache)):
-        return {"windows": windows}
-    return {"status": "dropped", "reason": "shorter than one window of 2 s"}
+def measure(job: Job) -> dict:
+    """Number of windows of the features in the cache."""
+    return {"windows": len(read_npy(job.cache))}
+
+
+def judge(job: Job, measured: dict) -> dict:
+    """Columns of rows.csv for a clip with features of which this was measured."""
+    return measured if measured["windows"] else {"status": "dropped", "reason": "shorter than one window of 2 s"}
 
 
 def begin(job: Job) -> Prefetcher:

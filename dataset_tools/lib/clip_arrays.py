@@ -1,8 +1,10 @@
 """Runs a stage that computes arrays for each clip: in several processes, with a cache, and with one row of rows.csv per clip.
 
-The stage gives the function that computes the arrays, the cache key (`ClipJob.cache`), and the columns of the row.
+The stage gives the function that computes the arrays, the cache key (`ClipJob.cache`), and the columns of the row. What earlier runs
+finished is known by a `FileMemo`, so that nothing is read again.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dataset_tools.lib.core.array_file import write_npy
-from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish, remove_partial_files
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder, remove_partial_files
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import Row, write_records
 from dataset_tools.lib.core.work_cache import is_complete_array
@@ -38,53 +41,76 @@ class ClipJob:
         """Name of a file in the stage's folder -> its path in the cache."""
         return {f"{self.clip.id}.npy": self.cache}
 
+    @property
+    def complete(self) -> bool:
+        """Whether all files are in the cache and can be read. Damaged ones are removed, so that they are computed again."""
+        return all([is_complete_array(path) for path in self.files.values()])
+
     def keep(self, *arrays: np.ndarray) -> None:
         """Write the arrays to the cache, in the order of `files`. Each file is complete or absent."""
         for path, values in zip(self.files.values(), arrays, strict=True):
             write_npy(path, values)
 
 
-def cut_videos(layout: Layout, clips: Iterable[C]) -> Iterator[tuple[C, Path]]:
-    """Yield each clip that is ok, with its video. Raises UserError for a missing video."""
-    for clip in clips:
-        if clip.status == "ok":
-            video = layout.stage("clips") / f"{clip.id}.mp4"
-            if not video.is_file():
-                raise UserError(f"{video}: file not found, though clips/rows.csv says ok; run the stage clips again")
-            yield clip, video
+def cut_videos(layout: Layout, clips: Iterable[C], label: str) -> Iterator[tuple[C, Path, str]]:
+    """Yield each clip that is ok, with its video and the video's sha256. Only videos that have changed since they were last hashed, by
+    any stage, are read; label: of the progress bar meanwhile. Raises UserError for a missing video."""
+    cut = [(clip, layout.stage("clips") / f"{clip.id}.mp4") for clip in clips if clip.status == "ok"]
+    memo = FileMemo(layout.memo("hashes"))
+    memo.hash_all((video for _, video in cut), f"{label}: hashing")
+    for clip, video in cut:
+        try:
+            yield clip, video, memo.sha256(video)
+        except FileNotFoundError:
+            raise UserError(
+                f"{video}: file not found, though clips/rows.csv says ok; run the stage clips again"
+            ) from None
+    memo.save()
 
 
 def compute_clips(
     layout: Layout, stage: str, clips: Sequence[Row], jobs: Sequence[J], record: type[R], *,
-    begin: Callable[[J], Any], work: Callable[[J, Any], None], columns: Callable[[J], dict], facts: dict[str, str],
-    workers: int, timeout: float,
+    begin: Callable[[J], Any], work: Callable[[J, Any], None], measure: Callable[[J], dict], facts: dict[str, str],
+    workers: int, timeout: float, judge: Callable[[J, dict], dict] = lambda job, measured: measured,
+    suffix: str = ".npy",
 ) -> list[R]:  # fmt: skip
     """Compute the arrays that are not in the cache, publish the arrays of the rows that are ok, and write rows.csv. It has one
     `record` for each of `clips`; these records are returned.
 
     begin, work: `work(job, begin(job))` writes the job's arrays. Meanwhile a thread calls `begin` for the next job. If one of
-    them raises an exception, the job's row is 'failed'. columns: gives columns of the row of a clip with arrays. The row is 'ok'
-    unless they include another `status`. facts: columns with the same value for all jobs. workers, timeout (seconds per clip):
-    as in `run_all`.
+    them raises an exception, the job's row is 'failed'. measure: what the stage says about arrays, as JSON; it is remembered and depends
+    on the arrays alone. judge: gives columns of the row of a clip with arrays, from what was measured. The row is 'ok' unless they
+    include another `status`. facts: columns with the same value for all jobs. workers, timeout (seconds per clip): as in `run_all`.
+    suffix: of the stage's files.
     """
     folder, cache = layout.stage(stage), layout.cache(stage)
     remove_partial_files(cache)
-    todo = [job for job in jobs if not all(is_complete_array(path) for path in job.files.values())]
+    memo = FileMemo(layout.memo(stage))
+    measured = {job.clip.id: memo.recall(job.cache.name, job.files.values()) for job in jobs}
+    todo = [job for job in jobs if measured[job.clip.id] is None and not job.complete]
     reasons = run_all(work, todo, workers, stage, prepare=begin, failed=lambda job, reason: reason, timeout=timeout)
     reason_of = dict(zip((job.clip.id for job in todo), reasons, strict=True))
 
     prepare_folder(folder, "rows.csv")
-    rows, names = [], set()
+    rows, names, copied = [], set(), False
     for job in jobs:
-        reason = reason_of.get(job.clip.id)
-        found = {"status": "failed", "reason": reason} if reason else {"status": "ok"} | columns(job)
-        rows.append(row := record(id=job.clip.id, **facts | found))
+        if reason := reason_of.get(job.clip.id):
+            rows.append(record(id=job.clip.id, status="failed", reason=reason, **facts))
+            continue
+        found = measured[job.clip.id]
+        if found is None:
+            before = stamps(job.files.values())
+            memo.keep(job.cache.name, found := measure(job), before)
+        rows.append(row := record(id=job.clip.id, **facts | {"status": "ok"} | judge(job, found)))
         if row.status == "ok":
             names |= job.files.keys()
             for name, path in job.files.items():
-                publish(path, folder / name)
+                copied |= memo.publish(path, folder / name)
+    if copied:
+        os.sync()
     done = {row.id for row in rows}
     rows += [record(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
-    keep_only(folder, names, ".npy")
+    keep_only(folder, names, suffix)
     write_records(folder / "rows.csv", rows, record)
+    memo.save()
     return rows
