@@ -58,6 +58,11 @@ def open_shard(path: Path) -> h5py.File:
         return h5py.File(path, "r", locking=False)
 
 
+def count_bytes(shard: h5py.File) -> int:
+    """Size of an open shard's file."""
+    return shard.id.get_filesize()
+
+
 def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
     """Validate an untrusted shard. With deep=True also read every stream, which verifies every checksum.
 
@@ -95,7 +100,7 @@ def check_clip(shard: h5py.File, info: ShardInfo, clip: ClipEntry) -> None:
         found, _ = _validate_clip(group, clip.clip_id, texts, info.people, info.motion_rate, info.path)
         if found != clip:
             raise UserError(f"{info.path}: clip '{clip.clip_id}' differs; {OTHER_SHARD}")
-        if sum(group[name].nbytes for name in group) > shard.id.get_filesize():
+        if sum(group[name].nbytes for name in group) > count_bytes(shard):
             raise UserError(f"{info.path} clip '{clip.clip_id}': {NO_ROOM}")
 
 
@@ -129,7 +134,7 @@ def _validate_attributes(shard: h5py.File, path: Path) -> tuple[dict[str, str], 
 
 def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
     texts, motion_rate = _validate_attributes(shard, path)
-    entries, people, room = [], None, shard.id.get_filesize()
+    entries, people, room = [], None, count_bytes(shard)
     for clip_id in sorted(shard):
         group = _get_hard_linked(shard, clip_id, h5py.Group, path)
         entry, people = _validate_clip(group, clip_id, texts, people, motion_rate, path)
