@@ -45,7 +45,9 @@ from dataset_tools.lib.shard_io.shard_format import (
 DAMAGE_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 """Exceptions of h5py for damaged files and for types that numpy does not have."""
 NO_ROOM = f"declares more numbers than the file has room for; {REBUILD}"
-OTHER_SHARD = "it is not the shard that was looked at, or that index.json describes; run python -m dataset_tools.shards again"
+OTHER_SHARD = (
+    "it is not the shard that was looked at, or that index.json describes; run python -m dataset_tools.shards again"
+)
 
 
 def open_shard(path: Path) -> h5py.File:

@@ -13,7 +13,10 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import Row
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
 
-CLIPS = [*(Row(id=f"c{number}", status="ok") for number in range(4)), Row(id="gone", status="failed", reason="no video")]
+CLIPS = [
+    *(Row(id=f"c{number}", status="ok") for number in range(4)),
+    Row(id="gone", status="failed", reason="no video"),
+]
 done = []
 
 
@@ -80,7 +83,7 @@ STATUSES = {"c0": "dropped", "c1": "ok", "c2": "ok", "c3": "ok", "gone": "failed
 
 
 def published(layout):
-    return {path.name: os.stat(path).st_ino for path in layout.stage("i3d").glob("*.npy")}
+    return {path.name: os.stat(path).st_mtime_ns for path in layout.stage("i3d").glob("*.npy")}
 
 
 def test_a_run_with_nothing_to_do_reads_and_copies_nothing(run):
