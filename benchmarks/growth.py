@@ -1,0 +1,177 @@
+"""How time and memory of every stage's bookkeeping grow with a corpus: python -m benchmarks.growth --clips 1000 3000 10000 30000 100000
+
+For each number of clips it makes up a corpus (benchmarks/made_up_corpus.py) in a new folder under --work and runs the commands of the
+pipeline on it, each in a process of its own. Everything that costs time for each second of video is in the caches already: downloads,
+cut clips, poses, features, audio. What is left is reading tables, looking things up, copying small files, and writing tables.
+
+A step `again` is the same command two runs later: it has nothing to do, and all files are older than 2 s, so they are known. Times are from the start of the process to its end, with Python's
+imports. Memory is the largest of the process or one of its workers. The slope is that of log time over log clips: 1 is linear. --out gets
+the result as JSON (default benchmarks/results/growth.json), and --table prints the table of docs/scale.md from it.
+"""
+
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.file_memo import SETTLED
+from dataset_tools.lib.core.layout import Layout
+
+CORPUS = "made_up"
+LARGE = 10_000
+"""Clips from which the second slope is fitted: below, starting Python takes most of the time."""
+STAGES = ("download", "clips", "pose", "i3d", "audio", "split", "shards")
+
+
+def _command(module: str, *options: str) -> Callable[[Path], object]:
+    def run(root: Path) -> object:
+        return import_module(f"{module}.__main__").main(["--corpus", CORPUS, "--root", str(root), *options])
+
+    return run
+
+
+def _export(root: Path) -> None:
+    out = root / "export"
+    options = ["export", "--corpus", CORPUS, "--root", str(root), "--format", "webdataset", "--out", str(out)]
+    import_module("dataset_tools.shards.__main__").main(options)
+    shutil.rmtree(out)
+
+
+def _windows(root: Path) -> None:
+    """What a training does before its first step: the list of all windows of the training clips, and one batch."""
+    from d2m_model.training.shard_data import WindowData
+
+    data = WindowData(Layout(root=root, corpus=CORPUS).stage("shards"), "train", 0.2, memory=0)
+    assert len(data.batch(0, 0, 16).clips) == 16
+
+
+STEPS: dict[str, Callable[[Path], object]] = {
+    "sources": _command("dataset_tools.sources"),
+    **{
+        f"{word}{again}": _command(f"dataset_tools.{word}")
+        for word in STAGES
+        for again in ("", " again")
+        if (word, again) != ("split", " again")
+    },
+    "sources --check": _command("dataset_tools.sources", "--check"),
+    "a training's start": _windows,
+    "export webdataset": _export,
+    "tables": _command("d2m_model.tables"),
+}
+
+
+def processor() -> str:
+    """Name of the processor."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def run_step(step: str, root: Path, count: int, *, fill: bool) -> None:
+    """Run a step, or with `fill` make what it needs; print the peak memory in MB as the last line."""
+    if fill:
+        from benchmarks.made_up_corpus import FILL
+
+        FILL[step](Layout(root=root, corpus=CORPUS), count)
+        return
+    STEPS[step](root)
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    print(max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024)
+
+
+def measure(step: str, root: Path, count: int) -> dict:
+    """{'seconds', 'mb'} of a step in a new process."""
+    from benchmarks.made_up_corpus import FILL
+
+    command = [sys.executable, "-m", "benchmarks.growth", "--root", str(root), "--clips", str(count), "--step", step]
+    if step in FILL:
+        subprocess.run([*command, "--fill"], check=True, stdout=subprocess.DEVNULL)
+    if step.endswith(" again"):
+        time.sleep(SETTLED)  # what has just changed is not remembered (lib/core/file_memo.py): this run remembers it
+        subprocess.run(command, check=True, capture_output=True)
+    begun = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True)
+    seconds = time.perf_counter() - begun
+    if done.returncode:
+        raise SystemExit(f"{step} at {count} clips: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return {"seconds": round(seconds, 2), "mb": round(float(done.stdout.split()[-1]))}
+
+
+def slope(sizes: list[int], seconds: list[float]) -> float | None:
+    """Slope of log seconds over log size; None for fewer than two sizes."""
+    return round(float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0]), 2) if len(sizes) > 1 else None
+
+
+def measure_all(sizes: list[int], steps: list[str], work: Path, out: Path) -> dict:
+    """Measure all steps at all sizes. The result is written after each size."""
+    found: dict = {
+        "processor": processor(), "cores": os.cpu_count(), "python": platform.python_version(), "load_before": round(os.getloadavg()[0], 2),
+        "clips": [], "steps": {step: {"seconds": [], "mb": []} for step in steps},
+    }  # fmt: skip
+    for count in sizes:
+        root = Path(tempfile.mkdtemp(prefix=f"growth-{count}-", dir=work))
+        try:
+            for step in steps:
+                one = measure(step, root, count)
+                print(f"{count:7d} clips  {step:20s} {one['seconds']:8.2f} s {one['mb']:6d} MB", flush=True)
+                for name, value in one.items():
+                    found["steps"][step][name].append(value)
+        finally:
+            shutil.rmtree(root)
+        found["clips"].append(count)
+        large = [index for index, size in enumerate(found["clips"]) if size >= LARGE]
+        for values in found["steps"].values():
+            values["slope"] = slope(found["clips"], values["seconds"])
+            values["slope_large"] = slope([found["clips"][i] for i in large], [values["seconds"][i] for i in large])
+        out.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def table(found: dict) -> str:
+    """The result as a Markdown table."""
+    sizes = [f"{size:,}".replace(",", " ") for size in found["clips"]]
+    head = f"| step | {' | '.join(sizes)} | slope | from {LARGE} | MB at {sizes[-1]} |"
+    lines = [head, f"|:-{'|-:' * (len(sizes) + 3)}|"]
+    for step, values in found["steps"].items():
+        cells = [f"{seconds:.1f}" for seconds in values["seconds"]]
+        slopes = ["–" if values[name] is None else f"{values[name]:.2f}" for name in ("slope", "slope_large")]
+        lines.append(f"| {step} | {' | '.join([*cells, *slopes])} | {values['mb'][-1]} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, or print the table of an earlier result."""
+    parser = command_parser("benchmarks.growth", __doc__)
+    parser.add_argument("--clips", type=int, nargs="+", default=[1000, 3000, 10_000, 30_000, 100_000])
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="in the pipeline's order")
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir()), help="folder with room for 150 kB a clip"
+    )
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/growth.json"))
+    parser.add_argument("--table", action="store_true", help="print the table of --out and measure nothing")
+    parser.add_argument("--step", choices=STEPS, help="used by this command for its own processes")
+    parser.add_argument("--root", type=Path, help="the same")
+    parser.add_argument("--fill", action="store_true", help="the same")
+    args = parser.parse_args()
+    if args.step:
+        run_step(args.step, args.root, args.clips[0], fill=args.fill)
+    elif args.table:
+        print(table(json.loads(args.out.read_text())))
+    else:
+        print(table(measure_all(args.clips, args.steps, args.work, args.out)))
+
+
+if __name__ == "__main__":
+    main()
