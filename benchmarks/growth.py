@@ -5,8 +5,9 @@ pipeline on it, each in a process of its own. Everything that costs time for eac
 cut clips, poses, features, audio. What is left is reading tables, looking things up, copying small files, and writing tables.
 
 A step `again` is the same command two runs later: it has nothing to do, and all files are older than 2 s, so they are known. Times are from the start of the process to its end, with Python's
-imports. Memory is the largest of the process or one of its workers. The slope is that of log time over log clips: 1 is linear. --out gets
-the result as JSON (default benchmarks/results/growth.json), and --table prints the table of docs/scale.md from it.
+imports. Processor time is that of the process and its workers; other work on the machine changes it little. Memory is the largest of the
+process or one of its workers. The slope is that of log time over log clips, from --from clips on: 1 is linear. --out gets the result as
+JSON (default benchmarks/results/growth.json), and --table prints the table of docs/scale.md from it.
 """
 
 import json
@@ -30,8 +31,8 @@ from dataset_tools.lib.core.file_memo import SETTLED
 from dataset_tools.lib.core.layout import Layout
 
 CORPUS = "made_up"
-LARGE = 10_000
-"""Clips from which the second slope is fitted: below, starting Python takes most of the time."""
+KINDS = {"seconds": "s", "processor_seconds": "s of processors", "mb": "MB"}
+"""What is measured of a step, and its unit."""
 STAGES = ("download", "clips", "pose", "i3d", "audio", "split", "shards")
 
 
@@ -92,7 +93,7 @@ def run_step(step: str, root: Path, count: int, *, fill: bool) -> None:
 
 
 def measure(step: str, root: Path, count: int) -> dict:
-    """{'seconds', 'mb'} of a step in a new process."""
+    """{'seconds', 'processor_seconds', 'mb'} of a step in a new process."""
     from benchmarks.made_up_corpus import FILL
 
     command = [sys.executable, "-m", "benchmarks.growth", "--root", str(root), "--clips", str(count), "--step", step]
@@ -101,12 +102,22 @@ def measure(step: str, root: Path, count: int) -> dict:
     if step.endswith(" again"):
         time.sleep(SETTLED)  # what has just changed is not remembered (lib/core/file_memo.py): this run remembers it
         subprocess.run(command, check=True, capture_output=True)
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), _processor_seconds()
     done = subprocess.run(command, capture_output=True, text=True)
-    seconds = time.perf_counter() - begun
+    seconds, used = time.perf_counter() - begun, _processor_seconds() - before
     if done.returncode:
         raise SystemExit(f"{step} at {count} clips: exit {done.returncode}\n{done.stdout}{done.stderr}")
-    return {"seconds": round(seconds, 2), "mb": round(float(done.stdout.split()[-1]))}
+    return {
+        "seconds": round(seconds, 2),
+        "processor_seconds": round(used, 2),
+        "mb": round(float(done.stdout.split()[-1])),
+    }
+
+
+def _processor_seconds() -> float:
+    """Processor time of all processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def slope(sizes: list[int], seconds: list[float]) -> float | None:
@@ -117,37 +128,44 @@ def slope(sizes: list[int], seconds: list[float]) -> float | None:
 def measure_all(sizes: list[int], steps: list[str], work: Path, out: Path) -> dict:
     """Measure all steps at all sizes. The result is written after each size."""
     found: dict = {
-        "processor": processor(), "cores": os.cpu_count(), "python": platform.python_version(), "load_before": round(os.getloadavg()[0], 2),
-        "clips": [], "steps": {step: {"seconds": [], "mb": []} for step in steps},
+        "processor": processor(), "cores": os.cpu_count(), "python": platform.python_version(), "load": [], "clips": [],
+        "steps": {step: {name: [] for name in KINDS} for step in steps},
     }  # fmt: skip
     for count in sizes:
         root = Path(tempfile.mkdtemp(prefix=f"growth-{count}-", dir=work))
         try:
             for step in steps:
                 one = measure(step, root, count)
-                print(f"{count:7d} clips  {step:20s} {one['seconds']:8.2f} s {one['mb']:6d} MB", flush=True)
+                print(
+                    f"{count:7d} clips  {step:20s}",
+                    *(f"{one[name]:9.2f} {unit}" for name, unit in KINDS.items()),
+                    flush=True,
+                )
                 for name, value in one.items():
                     found["steps"][step][name].append(value)
         finally:
             shutil.rmtree(root)
         found["clips"].append(count)
-        large = [index for index, size in enumerate(found["clips"]) if size >= LARGE]
-        for values in found["steps"].values():
-            values["slope"] = slope(found["clips"], values["seconds"])
-            values["slope_large"] = slope([found["clips"][i] for i in large], [values["seconds"][i] for i in large])
+        found["load"].append(round(os.getloadavg()[2], 1))
         out.write_text(json.dumps(found, indent=1) + "\n")
     return found
 
 
-def table(found: dict) -> str:
-    """The result as a Markdown table."""
+def table(found: dict, least: int) -> str:
+    """The result as a Markdown table. least: clips from which slopes are fitted."""
     sizes = [f"{size:,}".replace(",", " ") for size in found["clips"]]
-    head = f"| step | {' | '.join(sizes)} | slope | from {LARGE} | MB at {sizes[-1]} |"
-    lines = [head, f"|:-{'|-:' * (len(sizes) + 3)}|"]
+    last = sizes[-1]
+    head = ["step", *(f"s, {size}" for size in sizes), "slope", f"processor s, {last}", "slope", f"MB, {last}"]
+    lines = [f"| {' | '.join(head)} |", f"|:-{'|-:' * (len(head) - 1)}|"]
+    large = [index for index, size in enumerate(found["clips"]) if size >= least]
     for step, values in found["steps"].items():
+        slopes = [
+            slope([found["clips"][i] for i in large], [values[name][i] for i in large]) for name in list(KINDS)[:2]
+        ]
+        wall, used = ("–" if value is None else f"{value:.2f}" for value in slopes)
         cells = [f"{seconds:.1f}" for seconds in values["seconds"]]
-        slopes = ["–" if values[name] is None else f"{values[name]:.2f}" for name in ("slope", "slope_large")]
-        lines.append(f"| {step} | {' | '.join([*cells, *slopes])} | {values['mb'][-1]} |")
+        cells += [wall, f"{values['processor_seconds'][-1]:.1f}", used, str(values["mb"][-1])]
+        lines.append(f"| {' | '.join([step, *cells])} |")
     return "\n".join(lines)
 
 
@@ -161,6 +179,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/growth.json"))
     parser.add_argument("--table", action="store_true", help="print the table of --out and measure nothing")
+    parser.add_argument("--from", type=int, default=1000, dest="least", help="clips from which slopes are fitted")
     parser.add_argument("--step", choices=STEPS, help="used by this command for its own processes")
     parser.add_argument("--root", type=Path, help="the same")
     parser.add_argument("--fill", action="store_true", help="the same")
@@ -168,9 +187,9 @@ def main() -> None:
     if args.step:
         run_step(args.step, args.root, args.clips[0], fill=args.fill)
     elif args.table:
-        print(table(json.loads(args.out.read_text())))
+        print(table(json.loads(args.out.read_text()), args.least))
     else:
-        print(table(measure_all(args.clips, args.steps, args.work, args.out)))
+        print(table(measure_all(args.clips, args.steps, args.work, args.out), args.least))
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def fill_clips(layout: Layout, count: int) -> None:
         "crop_x": 0, "crop_y": 0, "crop_w": SIDE, "crop_h": SIDE,
     }  # fmt: skip
     jobs = make_jobs(layout, load_params(layout.params, "clips", Params))
-    layout.cache("clips").mkdir(parents=True)
+    layout.cache("clips").mkdir(parents=True, exist_ok=True)
     for number, job in enumerate(jobs):
         job.cached_clip.write_bytes(film + _skipped(number))
         job.cached_facts_file.write_text(json.dumps(facts))

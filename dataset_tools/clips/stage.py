@@ -180,7 +180,7 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
     for job, row in zip(todo, cuts, strict=True):
         before = stamps((job.cached_clip, job.published)) if row.status == "ok" else []
         if before and (facts := job.cached_facts):
-            memo.keep(job.clip.clip_id, facts, before)
+            memo.keep(job.clip.clip_id, facts, before, own=True)
     rows = sorted([*known.values(), *cuts], key=lambda row: row.id)
     assert len(rows) == len(jobs)
     keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dataset_tools.download import video_cache
@@ -15,7 +16,7 @@ from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, one_line
-from dataset_tools.lib.core.file_memo import FileMemo
+from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.manifest import how_to_fill, is_web, scan_checksums
@@ -43,6 +44,16 @@ class Context:
     """The hashes of files that have not changed, and which of them are published."""
     hopeless: dict[str, dict] = dataclasses.field(default_factory=dict)
     """Address that is not requested because it would fail -> {"status", "reason"}."""
+
+    @cached_property
+    def cache(self) -> Path:
+        """Folder of the fetched videos."""
+        return self.layout.cache(STAGE).resolve()
+
+    @cached_property
+    def target(self) -> Path:
+        """The stage's folder."""
+        return self.layout.stage(STAGE)
 
 
 class DownloadBar:
@@ -103,12 +114,17 @@ def download_one(video: Video, context: Context) -> DownloadRow:
                 "failed",
                 f"no such file: {_from_root(video.url, context.layout)}; put it back, or correct the url in the manifest's videos.csv",
             )
-        found = fetch_or_reuse(video, path, context)
-        if "status" in found:
-            replace = f"; replace {_from_root(video.url, context.layout)}" if path else ""
-            return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
-        file = path or _folder(context, video.url) / found["file"]
-        context.memo.publish(file, context.layout.stage(STAGE) / f"{video.video_id}.mp4")
+        folder = _folder(context, context.memo.sha256(path) if path else video.url)
+        target = context.target / f"{video.video_id}.mp4"
+        note, memo = folder / "done.json", context.memo
+        found = memo.recall(f"done {folder}", (note,))
+        if not (found and memo.is_copy(path or folder / found["file"], target)):
+            found = fetch_or_reuse(video, path, folder, context)
+            if "status" in found:
+                replace = f"; replace {_from_root(video.url, context.layout)}" if path else ""
+                return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
+            memo.publish(path or folder / found["file"], target, own=path is None)
+            memo.keep(f"done {folder}", found, stamps((note,)), own=True)
     except OSError as err:
         return lost("failed", describe_disk_error(err, full_path=False) or f"{type(err).__name__}: {err}")
     except ValueError as err:
@@ -123,9 +139,9 @@ def download_one(video: Video, context: Context) -> DownloadRow:
     )  # fmt: skip
 
 
-def fetch_or_reuse(video: Video, path: Path | None, context: Context) -> dict:
-    """Note of `video_cache` about a video, from an earlier run or after fetching it now. `path` is that of a local file, or None."""
-    folder = _folder(context, context.memo.sha256(path) if path else video.url)
+def fetch_or_reuse(video: Video, path: Path | None, folder: Path, context: Context) -> dict:
+    """Note of `video_cache` about a video, from an earlier run or after fetching it now. `path` is that of a local file, or None; `folder`
+    is that of the video in the cache."""
     folder.mkdir(parents=True, exist_ok=True)
     before = context.earlier.get(video.video_id, "")
     with file_lock(folder / ".lock"):  # if two rows or two runs need the same video, it is fetched once
@@ -142,7 +158,7 @@ def fetch_or_reuse(video: Video, path: Path | None, context: Context) -> dict:
 def _folder(context: Context, content: str) -> Path:
     """Cache folder of a video, by its address or, for a local file, its sha256."""
     key = item_key(VERSION, content, context.params.format or context.params.max_height)
-    return context.layout.cache(STAGE).resolve() / key
+    return context.cache / key
 
 
 def _read_earlier(path: Path) -> dict[str, str]:
@@ -186,7 +202,9 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
         raise UserError(f"{STAGE}: {RUNTIME}")
     if wanted and len(web) > MANY:
         try:
-            closed = send_canaries(wanted, lambda video: fetch_or_reuse(video, None, context))
+            closed = send_canaries(
+                wanted, lambda video: fetch_or_reuse(video, None, _folder(context, video.url), context)
+            )
         except UserError as err:
             raise UserError(f"{STAGE}: {err}") from None
         hopeless |= {v.url: closed[host_of(v.url)] for v in wanted if host_of(v.url) in closed}

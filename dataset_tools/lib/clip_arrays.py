@@ -100,12 +100,12 @@ def compute_clips(
         found = measured[job.clip.id]
         if found is None:
             before = stamps(job.files.values())
-            memo.keep(job.cache.name, found := measure(job), before)
+            memo.keep(job.cache.name, found := measure(job), before, own=True)
         rows.append(row := record(id=job.clip.id, **facts | {"status": "ok"} | judge(job, found)))
         if row.status == "ok":
             names |= job.files.keys()
             for name, path in job.files.items():
-                copied |= memo.publish(path, folder / name)
+                copied |= memo.publish(path, folder / name, own=True)
     if copied:
         os.sync()
     done = {row.id for row in rows}

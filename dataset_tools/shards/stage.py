@@ -58,7 +58,7 @@ def measure_fits(upstream: Upstream, memo: FileMemo, params: Params) -> tuple[di
     ):
         known[clip.clip_id] = fit
         if not fit.reason:
-            memo.keep(name_of[clip.clip_id], asdict(fit), stamped)
+            memo.keep(name_of[clip.clip_id], asdict(fit), stamped, own=True)
     fits = {clip_id: known[clip_id] if clip_id in known else Fit(reason=reason) for clip_id, reason in refusals.items()}
     return streams, fits
 
@@ -111,7 +111,7 @@ def build_shards(layout: Layout, params: Params) -> list[ShardRow]:
             entries[name] = known[1]
     _write_shards(layout, rows, {name: job for name, (job, _) in jobs.items()}, entries, params)
     for name, (job, _) in jobs.items():
-        memo.keep(str(job.path), [keys[name], entries[name]], stamps((job.path,)))
+        memo.keep(str(job.path), [keys[name], entries[name]], stamps((job.path,)), own=True)
     memo.save()
     return rows
 

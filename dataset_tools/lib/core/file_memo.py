@@ -2,8 +2,9 @@
 which. So a stage that finished everything in an earlier run reads none of its files again.
 
 A file counts as unchanged if its size, its times of modification and of change, and its inode are as they were. The time of change
-is the system's own: no program can set it back. A file that changed less than `SETTLED` seconds ago is not remembered, because a
-second change in the same tick of the file system's clock could not be seen.
+is the system's own: no program can set it back. A file of others that changed less than `SETTLED` seconds ago is not remembered, because
+a second change in the same tick of the file system's clock could not be seen. Files that a stage wrote itself are complete when they get
+their name, and nobody else writes to them in the same tick.
 
 What remains: a file system that reports wrong times, and damage of the disk itself, which changes no time. `sources --check --deep`
 reads everything.
@@ -52,10 +53,10 @@ class FileMemo:
         self._kept[name] = found
         return found[0]
 
-    def keep(self, name: str, value: Any, stamps: list[Stamp | None]) -> None:
-        """Remember a value. stamps: those of its files, from `stamps`, taken before the value was read from them."""
-        newest = max((time for stamp in stamps if stamp for time in stamp[1:3]), default=0)
-        if newest < time.time_ns() - SETTLED * 1e9:
+    def keep(self, name: str, value: Any, stamps: list[Stamp | None], *, own: bool = False) -> None:
+        """Remember a value. stamps: those of its files, from `stamps`, taken before the value was read from them. own: the stage itself
+        wrote these files."""
+        if own or _are_settled(stamps):
             self._known[name] = self._kept[name] = [value, stamps]
             self._news = True
 
@@ -83,23 +84,20 @@ class FileMemo:
         except OSError:
             pass
 
-    def publish(self, source: Path, target: Path) -> bool:
-        """Copy `source` to `target` as `atomic.publish`, unless it is known that `target` is a copy of it. Returns whether it was copied.
+    def publish(self, source: Path, target: Path, *, own: bool = False) -> bool:
+        """Copy `source` to `target` as `atomic.publish`, unless `is_copy`. Returns whether it was copied. own: the stage itself wrote `source`.
+
         A copy is not synced to disk: call `os.sync` after the last one, before the file that marks the folder as complete."""
         if self.is_copy(source, target):
             return False
         before = stamps((source,))
         publish(source, target, sync=False)
-        self.keep_copy(source, target, before)
+        self.keep(f"copy {target}", True, before + stamps((target,)), own=own or _are_settled(before))
         return True
 
     def is_copy(self, source: Path, target: Path) -> bool:
-        """Whether it is known that `target` is a copy of `source`, and neither has changed since."""
+        """Whether `publish` made `target` from `source`, and neither has changed since."""
         return self.recall(f"copy {target}", (source, target)) is True
-
-    def keep_copy(self, source: Path, target: Path, before: list[Stamp | None]) -> None:
-        """Remember that `target` is a copy of `source`. before: stamps of `source` before it was copied."""
-        self.keep(f"copy {target}", True, before + stamps((target,)))
 
     def save(self) -> None:
         """Write what this run asked for or found out, if that is not what the file holds. A disk that takes no files is no error."""
@@ -122,6 +120,11 @@ def _stamp(file: Path) -> Stamp | None:
     except OSError:
         return None
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def _are_settled(stamps: list[Stamp | None]) -> bool:
+    newest = max((at for stamp in stamps if stamp for at in stamp[1:3]), default=0)
+    return newest < time.time_ns() - SETTLED * 1e9
 
 
 def _load(path: Path) -> dict[str, list]:

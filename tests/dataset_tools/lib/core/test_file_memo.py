@@ -106,15 +106,20 @@ def test_a_copy_is_made_once_and_again_if_either_file_changes(tmp_path, reads):
         memo.save()
         return copied
 
-    def settled_publish():
-        publish()  # the copy itself has now settled
-        return publish()
-
-    assert publish() is True and settled_publish() is False
+    assert publish() is True and publish() is False
     for change in (lambda: written(source, b"other"), lambda: written(target, b"wrong"), target.unlink):
         change()
         assert publish() is True and target.read_bytes() == source.read_bytes()
-        assert settled_publish() is False
+        assert publish() is False
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_of_a_file_that_has_just_changed_only_own_copies_are_remembered(tmp_path, monkeypatch, own):
+    monkeypatch.setattr(file_memo, "SETTLED", 60.0)
+    memo = FileMemo(tmp_path / "memo.json")
+    source = written(tmp_path / "a", b"first")
+    assert memo.publish(source, tmp_path / "b", own=own) is True
+    assert memo.publish(source, tmp_path / "b", own=own) is not own
 
 
 def test_a_value_is_known_while_a_missing_file_stays_missing(tmp_path, reads):
