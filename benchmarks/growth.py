@@ -143,11 +143,12 @@ def measure_all(sizes: list[int], steps: list[str], work: Path, out: Path) -> di
                 )
                 for name, value in one.items():
                     found["steps"][step][name].append(value)
+                out.write_text(json.dumps(found, indent=1) + "\n")
         finally:
             shutil.rmtree(root)
         found["clips"].append(count)
         found["load"].append(round(os.getloadavg()[2], 1))
-        out.write_text(json.dumps(found, indent=1) + "\n")
+    out.write_text(json.dumps(found, indent=1) + "\n")
     return found
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.clips.rows import ClipRow
-from dataset_tools.i3d.checkpoints import load_i3d
 from dataset_tools.i3d.params import Params
 from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.clip_arrays import ClipJob, compute_clips, cut_videos
@@ -45,10 +44,10 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     raft = [locate(params.flow_weights, layout)] if params.flow == "raft" else []
     shas += [file_sha256(file) for file in raft]
     settings = (*map(str, files), "".join(map(str, raft)), *chosen)
-    jobs = []
+    jobs, cache = [], layout.cache("i3d")
     for clip, video, content in cut_videos(layout, clips, "i3d"):
         key = item_key(VERSION, content, shas, chosen)
-        jobs.append(Job(clip=clip, video=video, cache=layout.cache("i3d") / f"{key}.npy", settings=settings))
+        jobs.append(Job(clip=clip, video=video, cache=cache / f"{key}.npy", settings=settings))
     return compute_clips(
         layout, "i3d", clips, jobs, FeatureRow, begin=begin, work=work, measure=measure, judge=judge, facts={"weights": label},
         workers=params.workers, timeout=params.timeout,
@@ -84,6 +83,7 @@ def _extractor(rgb: str, flow: str, raft: str, frame_size: int, crop: int, metho
     import cv2
     import torch
 
+    from dataset_tools.i3d.checkpoints import load_i3d
     from dataset_tools.i3d.visual_features import VisualFeatures
     from dataset_tools.lib.video.flow import load_raft
 

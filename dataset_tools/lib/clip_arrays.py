@@ -5,7 +5,7 @@ finished is known by a `FileMemo`, so that nothing is read again.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,20 +52,20 @@ class ClipJob:
             write_npy(path, values)
 
 
-def cut_videos(layout: Layout, clips: Iterable[C], label: str) -> Iterator[tuple[C, Path, str]]:
-    """Yield each clip that is ok, with its video and the video's sha256. Only videos that have changed since they were last hashed, by
-    any stage, are read; label: of the progress bar meanwhile. Raises UserError for a missing video."""
-    cut = [(clip, layout.stage("clips") / f"{clip.id}.mp4") for clip in clips if clip.status == "ok"]
-    memo = FileMemo(layout.memo("hashes"))
-    memo.hash_all((video for _, video in cut), f"{label}: hashing")
-    for clip, video in cut:
-        try:
-            yield clip, video, memo.sha256(video)
-        except FileNotFoundError:
-            raise UserError(
-                f"{video}: file not found, though clips/rows.csv says ok; run the stage clips again"
-            ) from None
+def cut_videos(layout: Layout, clips: Iterable[C], label: str) -> list[tuple[C, Path, str]]:
+    """Each clip that is ok, with its video and the video's sha256. Only videos that have changed since they were last hashed, by any stage,
+    are read; label: of the progress bar meanwhile. Raises UserError for a missing video."""
+    folder, memo = layout.stage("clips"), FileMemo(layout.memo("hashes"))
+    cut = [clip for clip in clips if clip.status == "ok"]
+    videos = [folder / f"{clip.id}.mp4" for clip in cut]
+    try:
+        hashes = memo.hash_all(videos, f"{label}: hashing")
+    except FileNotFoundError as err:
+        raise UserError(
+            f"{err.filename}: file not found, though clips/rows.csv says ok; run the stage clips again"
+        ) from None
     memo.save()
+    return list(zip(cut, videos, hashes, strict=True))
 
 
 def compute_clips(

@@ -56,15 +56,14 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     network = None if params.weights == ANNOTATED else locate(params.weights, layout)
     sha = file_sha256(network) if network else ""
     deciding = [getattr(params, name) for name in DECIDING]
-    annotations = FileMemo(layout.memo("annotations"))
+    annotations, cache = FileMemo(layout.memo("annotations")), layout.cache("pose")
     jobs = []
     for clip, video, content in cut_videos(layout, clips, "pose"):
         weights = network or layout.stage("sources") / "annotations" / f"{clip.id}.npz"
         if not network and not weights.is_file():
             raise UserError(f"{weights}: file not found; pose.weights '{ANNOTATED}' needs sources.annotated")
         key = item_key(VERSION, content, sha or annotations.sha256(weights), deciding)
-        cache = layout.cache("pose") / f"{key}.npy"
-        jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
+        jobs.append(Job(clip=clip, video=video, cache=cache / f"{key}.npy", weights=weights, params=params))
     annotations.save()
     facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}" if network else ANNOTATED}
     return compute_clips(

@@ -13,7 +13,7 @@ reads everything.
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -71,18 +71,15 @@ class FileMemo:
             self.keep(name, found, before)
         return found
 
-    def hash_all(self, files: Iterable[Path], label: str) -> None:
-        """Learn the sha256 of all these files, several at a time, with a progress bar. A file that can't be read is left to `sha256`."""
-        unknown = [file for file in files if self.recall(str(file), (file,)) is None]
-        with ThreadPoolExecutor(HASHERS) as pool:
-            for _ in progress(pool.map(self._try, unknown), label, len(unknown), unit="file"):
-                pass
-
-    def _try(self, file: Path) -> None:
-        try:
-            self.sha256(file)
-        except OSError:
-            pass
+    def hash_all(self, files: Sequence[Path], label: str) -> list[str]:
+        """sha256 of each file; those that are not known are read, several at a time, with a progress bar. Raises as `sha256`."""
+        found = {file: self.recall(str(file), (file,)) for file in files}
+        unknown = [file for file, known in found.items() if known is None]
+        if unknown:
+            with ThreadPoolExecutor(HASHERS) as pool:
+                hashes = progress(pool.map(self.sha256, unknown), label, len(unknown), unit="file")
+                found.update((file, value) for value, file in zip(hashes, unknown, strict=True))
+        return [found[file] for file in files]
 
     def publish(self, source: Path, target: Path, *, own: bool = False) -> bool:
         """Copy `source` to `target` as `atomic.publish`, unless `is_copy`. Returns whether it was copied. own: the stage itself wrote `source`.
