@@ -158,14 +158,13 @@ def make_jobs(layout: Layout, params: Params) -> list[Job]:
     manifest = load_manifest(layout.table("sources", "clips.csv").parent)
     songs = {song.song_id: song for song in manifest.songs}
     videos = {row.id: row for row in read_records(layout.table("download"), DownloadRow)}
-    same = {
-        "videos": layout.stage("download"), "target": layout.stage(STAGE), "cache": layout.cache(STAGE), "params": params,
-        "advice": how_to_fill(layout.manifest),
-    }  # fmt: skip
+    folder, target, cache = layout.stage("download"), layout.stage(STAGE), layout.cache(STAGE)
+    advice = how_to_fill(layout.manifest)
     return [
-        Job(clip=c, song=songs[c.song_id], video=videos.get(c.video_id), **same)
+        Job(clip=c, song=songs[c.song_id], videos=folder, video=videos.get(c.video_id), target=target, cache=cache, params=params,
+            advice=advice)
         for c in sorted(manifest.clips, key=lambda c: (c.video_id, c.start or 0.0))
-    ]
+    ]  # fmt: skip
 
 
 def clips(layout: Layout, params: Params) -> list[ClipRow]:

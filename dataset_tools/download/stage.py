@@ -236,7 +236,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
         if row.status in ("permanent", "auth") and is_web(video.url)
     ]
     keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
-    os.sync()  # the copies
+    memo.sync_copies()
     write_records(target / "dead_links.csv", dead, DeadLink)
     write_records(target / "rows.csv", rows, DownloadRow)
     memo.save()

@@ -4,7 +4,6 @@ The stage gives the function that computes the arrays, the cache key (`ClipJob.c
 finished is known by a `FileMemo`, so that nothing is read again.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +91,7 @@ def compute_clips(
     reason_of = dict(zip((job.clip.id for job in todo), reasons, strict=True))
 
     prepare_folder(folder, "rows.csv")
-    rows, names, copied = [], set(), False
+    rows, names = [], set()
     for job in jobs:
         if reason := reason_of.get(job.clip.id):
             rows.append(record(id=job.clip.id, status="failed", reason=reason, **facts))
@@ -105,9 +104,8 @@ def compute_clips(
         if row.status == "ok":
             names |= job.files.keys()
             for name, path in job.files.items():
-                copied |= memo.publish(path, folder / name, own=True)
-    if copied:
-        os.sync()
+                memo.publish(path, folder / name, own=True)
+    memo.sync_copies()
     done = {row.id for row in rows}
     rows += [record(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
     keep_only(folder, names, suffix)

@@ -37,7 +37,7 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder, with the same suffix. On success the file is synced and moved to `path`, else
     removed. Raises as `check_writable`, and OSError with the name of `path`.
 
-    sync: False leaves it to the caller to call `os.sync` once after many files. Until then a loss of power may leave them incomplete; the
+    sync: False leaves it to the caller to sync once after many files. Until then a loss of power may leave them incomplete; the
     end of a process does not.
     """
     path = Path(path)

@@ -42,6 +42,8 @@ class FileMemo:
         self.path = path
         self._known: dict[str, list] = _load(path)
         self._loaded, self._news = len(self._known), False
+        self.copied = 0
+        """Files that `publish` has copied."""
         self._kept: dict[str, list] = {}
         """What this run has asked for or found out. Only this is saved, so that the file does not grow from run to run."""
 
@@ -81,16 +83,20 @@ class FileMemo:
                 found.update((file, value) for value, file in zip(hashes, unknown, strict=True))
         return [found[file] for file in files]
 
-    def publish(self, source: Path, target: Path, *, own: bool = False) -> bool:
-        """Copy `source` to `target` as `atomic.publish`, unless `is_copy`. Returns whether it was copied. own: the stage itself wrote `source`.
-
-        A copy is not synced to disk: call `os.sync` after the last one, before the file that marks the folder as complete."""
+    def publish(self, source: Path, target: Path, *, own: bool = False) -> None:
+        """Copy `source` to `target` as `atomic.publish`, unless `is_copy`. own: the stage itself wrote `source`. Copies are synced to disk by
+        `sync_copies`."""
         if self.is_copy(source, target):
-            return False
+            return
         before = stamps((source,))
         publish(source, target, sync=False)
+        self.copied += 1
         self.keep(f"copy {target}", True, before + stamps((target,)), own=own or _are_settled(before))
-        return True
+
+    def sync_copies(self) -> None:
+        """Wait until all copies are on the disk, before the file is written that marks their folder as complete."""
+        if self.copied:
+            os.sync()
 
     def is_copy(self, source: Path, target: Path) -> bool:
         """Whether `publish` made `target` from `source`, and neither has changed since."""
