@@ -104,7 +104,8 @@ def compute_clips(
         if row.status == "ok":
             names |= job.files.keys()
             for name, path in job.files.items():
-                memo.publish(path, folder / name, own=True)
+                if not memo.is_copy(path, f"{folder}/{name}"):
+                    memo.publish(path, folder / name, own=True)
     memo.sync_copies()
     done = {row.id for row in rows}
     rows += [record(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]

@@ -90,17 +90,18 @@ def prepare_folder(folder: Path, marker: str) -> None:
 def keep_only(folder: Path, names: set[str], suffix: str) -> None:
     """Remove from a stage's folder the files of earlier runs (with this `suffix`, but not among `names`) and the temporary files
     of killed runs. Other files stay."""
-    for path in folder.iterdir():
-        if PARTIAL_NAME.fullmatch(path.name) or (path.suffix == suffix and path.name not in names):
-            path.unlink(missing_ok=True)
+    for name in os.listdir(folder):
+        partial = name.startswith(".") and PARTIAL_NAME.fullmatch(name)
+        if partial or (name not in names and os.path.splitext(name)[1] == suffix):
+            (folder / name).unlink(missing_ok=True)
 
 
 def remove_partial_files(folder: Path) -> None:
     """Remove the temporary files of killed runs from a folder that other runs may be writing to."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        match = PARTIAL_NAME.fullmatch(path.name)
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        match = PARTIAL_NAME.fullmatch(name) if name.startswith(".") else None
         if match and not _is_alive(int(match[1])):
-            path.unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

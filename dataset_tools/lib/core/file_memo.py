@@ -47,7 +47,7 @@ class FileMemo:
         self._kept: dict[str, list] = {}
         """What this run has asked for or found out. Only this is saved, so that the file does not grow from run to run."""
 
-    def recall(self, name: str, files: Iterable[Path]) -> Any:
+    def recall(self, name: str, files: Iterable[Path | str]) -> Any:
         """The value of `name` if all its files are as they were; else None. A file that was missing must still be missing."""
         found = self._known.get(name)
         if found is None or [_stamp(file) for file in files] != found[1]:
@@ -75,13 +75,14 @@ class FileMemo:
 
     def hash_all(self, files: Sequence[Path], label: str) -> list[str]:
         """sha256 of each file; those that are not known are read, several at a time, with a progress bar. Raises as `sha256`."""
-        found = {file: self.recall(str(file), (file,)) for file in files}
-        unknown = [file for file, known in found.items() if known is None]
+        found = [self.recall(str(file), (file,)) for file in files]
+        unknown = [number for number, known in enumerate(found) if known is None]
         if unknown:
             with ThreadPoolExecutor(HASHERS) as pool:
-                hashes = progress(pool.map(self.sha256, unknown), label, len(unknown), unit="file")
-                found.update((file, value) for value, file in zip(hashes, unknown, strict=True))
-        return [found[file] for file in files]
+                hashes = pool.map(self.sha256, [files[number] for number in unknown])
+                for number, value in zip(unknown, progress(hashes, label, len(unknown), unit="file"), strict=True):
+                    found[number] = value
+        return found
 
     def publish(self, source: Path, target: Path, *, own: bool = False) -> None:
         """Copy `source` to `target` as `atomic.publish`, unless `is_copy`. own: the stage itself wrote `source`. Copies are synced to disk by
@@ -98,7 +99,7 @@ class FileMemo:
         if self.copied:
             os.sync()
 
-    def is_copy(self, source: Path, target: Path) -> bool:
+    def is_copy(self, source: Path, target: Path | str) -> bool:
         """Whether `publish` made `target` from `source`, and neither has changed since."""
         return self.recall(f"copy {target}", (source, target)) is True
 
@@ -117,7 +118,7 @@ def stamps(files: Iterable[Path]) -> list[Stamp | None]:
     return [_stamp(file) for file in files]
 
 
-def _stamp(file: Path) -> Stamp | None:
+def _stamp(file: Path | str) -> Stamp | None:
     try:
         found = os.stat(file)
     except OSError:
