@@ -74,7 +74,9 @@ def known_shards(paths: Sequence[Path], entries: Mapping[str, Entry]) -> list[Sh
     for path in paths:
         try:
             infos.append(info := _parse_entry(path, entries[path.name]))
-        except (KeyError, TypeError, ValueError) as err:
+        except KeyError as err:
+            raise UserError(f"{index}: {path.name}: has no {err}") from None
+        except (TypeError, ValueError) as err:
             raise UserError(f"{index}: {path.name}: {printable(str(err))}") from None
         if info.split != split:
             raise UserError(f"{index}: {path.name}: split must be {split}, found {info.split}")
@@ -89,8 +91,10 @@ def _parse_entry(path: Path, entry: Any) -> ShardInfo:
         raise ValueError("attributes that no shard has")
     check_texts(texts)
     people, motion_rate, columns = entry["people"], entry["motion_rate"], entry["clips"]
-    if type(people) is not int or type(motion_rate) is not int or not 0 <= motion_rate <= MAX_MOTION_RATE:
-        raise ValueError("people and motion_rate must be whole numbers")
+    if not all(type(number) is int for number in (entry["bytes"], people, motion_rate)):
+        raise ValueError("bytes, people and motion_rate must be whole numbers")
+    if not 0 <= motion_rate <= MAX_MOTION_RATE:
+        raise ValueError(f"motion_rate must be 0 to {MAX_MOTION_RATE}, found {motion_rate}")
     if not SHA256.fullmatch(entry["sha256"]):
         raise ValueError("sha256 must be 64 hexadecimal digits")
     ids = columns["clip_id"]
