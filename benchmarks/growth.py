@@ -153,20 +153,18 @@ def measure_all(sizes: list[int], steps: list[str], work: Path, out: Path) -> di
 
 
 def table(found: dict, least: int) -> str:
-    """The result as a Markdown table. least: clips from which slopes are fitted."""
+    """The result as a Markdown table: processor seconds at each size, and of the largest also the time that passed and the memory. least:
+    clips from which slopes are fitted."""
     sizes = [f"{size:,}".replace(",", " ") for size in found["clips"]]
-    last = sizes[-1]
-    head = ["step", *(f"s, {size}" for size in sizes), "slope", f"processor s, {last}", "slope", f"MB, {last}"]
+    head = ["step", *sizes, "slope", f"s that passed, {sizes[-1]}", f"MB, {sizes[-1]}"]
     lines = [f"| {' | '.join(head)} |", f"|:-{'|-:' * (len(head) - 1)}|"]
-    large = [index for index, size in enumerate(found["clips"]) if size >= least]
     for step, values in found["steps"].items():
-        slopes = [
-            slope([found["clips"][i] for i in large], [values[name][i] for i in large]) for name in list(KINDS)[:2]
-        ]
-        wall, used = ("–" if value is None else f"{value:.2f}" for value in slopes)
-        cells = [f"{seconds:.1f}" for seconds in values["seconds"]]
-        cells += [wall, f"{values['processor_seconds'][-1]:.1f}", used, str(values["mb"][-1])]
-        lines.append(f"| {' | '.join([step, *cells])} |")
+        used = values["processor_seconds"]
+        known = [(size, one) for size, one in zip(found["clips"], used) if size >= least]
+        fitted = slope(*(list(column) for column in zip(*known))) if known else None
+        last = [f"{values['seconds'][-1]:.0f}", str(values["mb"][-1])] if len(used) == len(sizes) else ["–", "–"]
+        cells = [f"{one:.1f}" for one in used] + ["–"] * (len(sizes) - len(used))
+        lines.append(f"| {' | '.join([step, *cells, '–' if fitted is None else f'{fitted:.2f}', *last])} |")
     return "\n".join(lines)
 
 
