@@ -102,7 +102,7 @@ def compute_clips(
             memo.keep(job.cache.name, found := measure(job), before, own=True)
         rows.append(row := record(id=job.clip.id, **facts | {"status": "ok"} | judge(job, found)))
         if row.status == "ok":
-            names |= job.files.keys()
+            names.update(job.files)
             for name, path in job.files.items():
                 if not memo.is_copy(path, f"{folder}/{name}"):
                     memo.publish(path, folder / name, own=True)
