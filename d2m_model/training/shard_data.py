@@ -66,7 +66,7 @@ class WindowData:
         per_frame = 4 * (info.people * info.joints * 3 + frames_to_samples(1) + info.motion_rate // FPS * MOTION_WIDTH)
         fits = per_frame * sum(clip.frames for clip in self.clips) <= memory
         self._whole = [self._load(clip.clip_id) for clip in self.clips] if fits else None
-        self._gain = [peak_gain(self._audio(i)) for i in range(len(self.clips))]
+        self._gain: dict[int, np.float32] = {}
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -93,7 +93,7 @@ class WindowData:
 
     def clip_audio(self, index: int) -> torch.Tensor:
         """The whole audio of clip `index`, (frames * 735,), peak-normalised."""
-        return torch.from_numpy(self._audio(index) * self._gain[index])
+        return torch.from_numpy(self._audio(index) * self._gain_of(index))
 
     def _load(self, clip_id: str) -> Window:
         return self.shards.read(clip_id)._replace(i3d=self.shards.read_i3d(clip_id))
@@ -109,7 +109,13 @@ class WindowData:
                 i3d=whole.i3d[min(start // FPS, len(whole.i3d) - 1)],
                 motion=whole.motion[start:stop],
             )
-        return window._replace(audio=window.audio * self._gain[index])
+        return window._replace(audio=window.audio * self._gain_of(index))
+
+    def _gain_of(self, index: int) -> np.float32:
+        """Found when a clip is first used: to look at all clips first would read the whole corpus."""
+        if index not in self._gain:
+            self._gain[index] = peak_gain(self._audio(index))
+        return self._gain[index]
 
     def _order(self, seed: int, epoch: int) -> list[int]:
         if getattr(self, "_shuffled", (None,))[0] != (seed, epoch):
@@ -121,4 +127,4 @@ class WindowData:
         return max(0, min(start, self.clips[index].frames - self.frames))
 
     def _audio(self, index: int) -> np.ndarray:
-        return self._whole[index].audio if self._whole else self.shards.read(self.clips[index].clip_id).audio
+        return self._whole[index].audio if self._whole else self.shards.view(self.clips[index].clip_id).audio

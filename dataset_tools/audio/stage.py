@@ -1,5 +1,7 @@
 """The stage `audio`: extract the audio of every clip in the corpus's format."""
 
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +12,17 @@ from dataset_tools.audio.params import Params
 from dataset_tools.audio.rows import AudioRow
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.audio.mono import find_lone_channel, to_mono
+from dataset_tools.lib.clip_arrays import ClipJob, compute_clips, cut_videos
 from dataset_tools.lib.core.accounting import check_frames, read_ok
-from dataset_tools.lib.core.atomic import atomic_write, keep_only, prepare_folder
+from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.schema import write_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
-from dataset_tools.lib.parallel.workers import run_all
+from dataset_tools.lib.core.work_cache import item_key
 from dataset_tools.lib.video.video_io import read_audio
 
 STAGE = "audio"
+VERSION = 1  # of the extracted audio; raise it when the same clip gives other audio
 SILENCE = 10 ** (-60 / 20)  # a lower peak counts as silent: -60 dB of full scale
 MAX_DIFFERENCE = 0.05  # seconds between a clip's audio and its length in clips/rows.csv
 
@@ -37,50 +40,82 @@ def to_corpus_audio(audio: np.ndarray, rate: int, samples: int) -> np.ndarray:
     return fitted
 
 
-def extract(job: tuple[Path, Path, ClipRow]) -> AudioRow:
-    """Write the wav file of one clip. Returns its row, with the reason if it fails."""
-    clips, target, cut = job
-    if cut.status != "ok":
-        return AudioRow(id=cut.id, status="dropped", reason=f"clip was not cut: {cut.reason}")
-    try:
-        check_frames(cut.frames)
-        found = read_audio(clips / f"{cut.id}.mp4")
-    except UserError as err:
-        return failed(job, str(err))
+@dataclass(frozen=True, kw_only=True)
+class Job(ClipJob):
+    """One clip whose audio is to be extracted."""
+
+    clip: ClipRow
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The wav file."""
+        return {f"{self.clip.id}.wav": self.cache}
+
+    @property
+    def facts_file(self) -> Path:
+        """JSON file with the columns of the row, written after the wav file."""
+        return self.cache.with_suffix(".json")
+
+    @property
+    def complete(self) -> bool:
+        """Whether the audio is in the cache, with its columns."""
+        try:
+            return self.cache.is_file() and bool(measure(self))
+        except (OSError, ValueError):
+            return False
+
+
+def extract(job: Job, _: None) -> None:
+    """Write the audio of one clip into the cache. Raises UserError, with the reason, if there is none."""
+    frames = job.clip.frames
+    check_frames(frames)
+    found = read_audio(job.video)
     if found is None:
-        return failed(job, "the clip has no audio")
+        raise UserError("the clip has no audio")
     seconds = found[0].shape[1] / found[1]
-    if abs(seconds - cut.frames / FPS) > MAX_DIFFERENCE:
-        return failed(
-            job,
-            f"it has {seconds:.3f} s of audio, but clips/rows.csv says {cut.frames} frames at {FPS} fps; run the stage clips again",
+    if abs(seconds - frames / FPS) > MAX_DIFFERENCE:
+        raise UserError(
+            f"it has {seconds:.3f} s of audio, but clips/rows.csv says {frames} frames at {FPS} fps; run the stage clips again"
         )
-    mono = to_corpus_audio(*found, frames_to_samples(cut.frames))
+    mono = to_corpus_audio(*found, frames_to_samples(frames))
     peak, rms = np.abs(mono).max(), np.sqrt(np.mean(mono.astype(np.float64) ** 2))
     if np.ptp(mono) / 2 < SILENCE:
-        return failed(job, f"its audio is silent after conversion to mono at {SAMPLE_RATE} Hz (peak {peak:.5f} of 1)")
-    with atomic_write(target / f"{cut.id}.wav") as temporary:
+        raise UserError(f"its audio is silent after conversion to mono at {SAMPLE_RATE} Hz (peak {peak:.5f} of 1)")
+    with atomic_write(job.cache) as temporary:
         wavfile.write(temporary, SAMPLE_RATE, mono)
     alone = find_lone_channel(found[0].astype(np.float32) / 32768, found[1])
-    return AudioRow(
-        id=cut.id, status="ok", samples=len(mono), peak=round(float(peak), 5), rms=round(float(rms), 5),
-        channel="" if alone is None else ("left", "right")[alone],
-    )  # fmt: skip
+    columns = {
+        "samples": len(mono), "peak": round(float(peak), 5), "rms": round(float(rms), 5),
+        "channel": "" if alone is None else ("left", "right")[alone],
+    }  # fmt: skip
+    write_text(job.facts_file, json.dumps(columns))
 
 
-def failed(job: tuple[Path, Path, ClipRow], reason: str) -> AudioRow:
-    """Row of a clip whose audio could not be extracted."""
-    return AudioRow(id=job[2].id, status="failed", reason=reason)
+def begin(job: Job) -> None:
+    """Nothing is prepared."""
+
+
+def measure(job: Job) -> dict:
+    """Columns of the row of a clip whose audio is in the cache."""
+    return json.loads(job.facts_file.read_text(encoding="utf-8"))
 
 
 def audio(layout: Layout, params: Params) -> list[AudioRow]:
-    """Write data/<corpus>/audio. Returns one row per row of clips, also for failed ones."""
+    """Write data/<corpus>/audio. Returns one row per row of clips, also for failed ones.
+
+    Clips that an earlier run finished with the same video and length are taken from the cache.
+    """
     cuts = read_ok(layout, "clips", ClipRow)
-    jobs = [(layout.stage("clips"), layout.stage(STAGE), cut) for cut in cuts]
-    target = layout.stage(STAGE)
-    prepare_folder(target, "rows.csv")
-    rows = run_all(extract, jobs, params.workers, STAGE, failed=failed, timeout=params.timeout)
-    assert len(rows) == len(cuts)
-    keep_only(target, {f"{row.id}.wav" for row in rows if row.status == "ok"}, ".wav")
-    write_records(target / "rows.csv", rows, AudioRow)
-    return rows
+    cache = layout.cache(STAGE)
+    jobs = [
+        Job(clip=clip, video=video, cache=cache / f"{item_key(VERSION, content, clip.frames)}.wav")
+        for clip, video, content in cut_videos(layout, cuts, STAGE)
+    ]
+    gone = [
+        cut if cut.status == "ok" else replace(cut, status="dropped", reason=f"clip was not cut: {cut.reason}")
+        for cut in cuts
+    ]
+    return compute_clips(
+        layout, STAGE, gone, jobs, AudioRow, begin=begin, work=extract, measure=measure, facts={},
+        workers=params.workers, timeout=params.timeout, suffix=".wav",
+    )  # fmt: skip

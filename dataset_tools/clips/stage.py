@@ -14,6 +14,7 @@ from dataset_tools.clips.rows import ClipRow
 from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish, remove_partial_files, write_text
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import how_to_fill, load_manifest
 from dataset_tools.lib.core.schema import Clip, Song, read_records, write_records
@@ -46,6 +47,11 @@ class Job:
         key = item_key(VERSION, self.video.sha256, self.clip.start, self.clip.end, self.params.max_height, self.params.crop,
                        self.params.stretch_audio)  # fmt: skip
         return self.cache / f"{key}.mp4"
+
+    @property
+    def published(self) -> Path:
+        """Path of this clip in the stage's folder."""
+        return self.target / f"{self.clip.clip_id}.mp4"
 
     @property
     def cached_facts_file(self) -> Path:
@@ -107,8 +113,15 @@ def cut(job: Job, decoded: Cut | ClipRow | None) -> ClipRow:
         part = done.pop("crop")
         numbers = done | {"crop_x": part["x"], "crop_y": part["y"], "crop_w": part["width"], "crop_h": part["height"]}
         write_text(job.cached_facts_file, json.dumps(numbers))
-    facts = job.cached_facts
-    cuts, most = facts.pop("cuts"), job.params.max_cuts
+    row = judge(job, job.cached_facts)
+    if row.status == "ok":
+        publish(job.cached_clip, job.published)
+    return row
+
+
+def judge(job: Job, facts: dict) -> ClipRow:
+    """Row of a clip in the cache with these properties."""
+    cuts, most = facts["cuts"], job.params.max_cuts
     if most is not None and len(cuts) > most:
         at = ", ".join(f"{second:g}" for second in cuts)
         return failed(job, f"{len(cuts)} scene cuts inside the clip, at {at} s, but clips.max_cuts is {most}")
@@ -124,8 +137,7 @@ def cut(job: Job, decoded: Cut | ClipRow | None) -> ClipRow:
             job,
             f"{found}, but clips.max_sound_lost is {job.params.max_sound_lost:g}; fetch the video again, or raise it in params.yaml",
         )
-    publish(job.cached_clip, job.target / f"{job.clip.clip_id}.mp4")
-    return _row(job, "ok", cuts=len(cuts), **facts)
+    return _row(job, "ok", **facts | {"cuts": len(cuts)})
 
 
 def failed(job: Job, reason: str) -> ClipRow:
@@ -141,23 +153,43 @@ def _row(job: Job, status: str, **columns) -> ClipRow:
     )  # fmt: skip
 
 
-def clips(layout: Layout, params: Params) -> list[ClipRow]:
-    """Write data/<corpus>/clips. Returns one row per clip of the sources, also for failed ones."""
+def make_jobs(layout: Layout, params: Params) -> list[Job]:
+    """A job for each clip of the sources, neighbours in their video one after the other."""
     manifest = load_manifest(layout.table("sources", "clips.csv").parent)
     songs = {song.song_id: song for song in manifest.songs}
     videos = {row.id: row for row in read_records(layout.table("download"), DownloadRow)}
-    target, cache = layout.stage(STAGE), layout.cache(STAGE)
-    jobs = [
-        Job(clip=c, song=songs[c.song_id], videos=layout.stage("download"), video=videos.get(c.video_id), target=target,
-            cache=cache, params=params, advice=how_to_fill(layout.manifest))
+    folder, target, cache = layout.stage("download"), layout.stage(STAGE), layout.cache(STAGE)
+    advice = how_to_fill(layout.manifest)
+    return [
+        Job(clip=c, song=songs[c.song_id], videos=folder, video=videos.get(c.video_id), target=target, cache=cache, params=params,
+            advice=advice)
         for c in sorted(manifest.clips, key=lambda c: (c.video_id, c.start or 0.0))
     ]  # fmt: skip
+
+
+def clips(layout: Layout, params: Params) -> list[ClipRow]:
+    """Write data/<corpus>/clips. Returns one row per clip of the sources, also for failed ones."""
+    jobs = make_jobs(layout, params)
+    target, memo = layout.stage(STAGE), FileMemo(layout.memo(STAGE))
+    known = {job.clip.clip_id: judge(job, facts) for job in jobs if (facts := _recall(memo, job))}
     prepare_folder(target, "rows.csv")
-    remove_partial_files(cache)
-    cuts = run_all(cut, jobs, params.workers, STAGE, prepare=ClipDecoder(), failed=failed, timeout=params.timeout)
-    order = {clip.clip_id: number for number, clip in enumerate(manifest.clips)}
-    rows = sorted(cuts, key=lambda row: order[row.id])
-    assert len(rows) == len(manifest.clips)
+    remove_partial_files(layout.cache(STAGE))
+    todo = [job for job in jobs if job.clip.clip_id not in known]
+    cuts = run_all(cut, todo, params.workers, STAGE, prepare=ClipDecoder(), failed=failed, timeout=params.timeout)
+    for job, row in zip(todo, cuts, strict=True):
+        before = stamps((job.cached_clip, job.published)) if row.status == "ok" else []
+        if before and (facts := job.cached_facts):
+            memo.keep(job.clip.clip_id, facts, before, own=True)
+    rows = sorted([*known.values(), *cuts], key=lambda row: row.id)
+    assert len(rows) == len(jobs)
     keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
     write_records(target / "rows.csv", rows, ClipRow)
+    memo.save()
     return rows
+
+
+def _recall(memo: FileMemo, job: Job) -> dict | None:
+    """Properties of a clip that is in the cache and in the stage's folder as an earlier run left it; else None."""
+    if job.clip.start is None or job.video is None or job.video.status != "ok":
+        return None
+    return memo.recall(job.clip.clip_id, (job.cached_clip, job.published))

@@ -4,16 +4,17 @@ import dataclasses
 import os
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from dataset_tools.download import video_cache
 from dataset_tools.download.dead_links import DeadLink, host_of, make_dead_link
 from dataset_tools.download.params import Params
 from dataset_tools.download.rows import DownloadRow
-from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, one_line
+from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.manifest import how_to_fill, is_web, scan_checksums
@@ -37,8 +38,20 @@ class Context:
     """Video id -> expected sha256, of the manifest's checksums.csv."""
     earlier: dict[str, str]
     """Video id -> sha256 in the rows.csv of the previous run."""
+    memo: FileMemo
+    """The hashes of files that have not changed, and which of them are published."""
     hopeless: dict[str, dict] = dataclasses.field(default_factory=dict)
     """Address that is not requested because it would fail -> {"status", "reason"}."""
+
+    @cached_property
+    def cache(self) -> Path:
+        """Folder of the fetched videos."""
+        return self.layout.cache(STAGE).resolve()
+
+    @cached_property
+    def target(self) -> Path:
+        """The stage's folder."""
+        return self.layout.stage(STAGE)
 
 
 def local_path(url: str, layout: Layout) -> Path:
@@ -83,13 +96,17 @@ def download_one(video: Video, context: Context) -> DownloadRow:
                 "failed",
                 f"no such file: {_from_root(video.url, context.layout)}; put it back, or correct the url in the manifest's videos.csv",
             )
-        found = fetch_or_reuse(video, path, context)
-        if "status" in found:
-            replace = f"; replace {_from_root(video.url, context.layout)}" if path else ""
-            return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
-        publish(
-            path or _folder(context, video.url) / found["file"], context.layout.stage(STAGE) / f"{video.video_id}.mp4"
-        )
+        folder = _folder(context, context.memo.sha256(path) if path else video.url)
+        target = context.target / f"{video.video_id}.mp4"
+        note, memo = folder / "done.json", context.memo
+        found = memo.recall(f"done {folder}", (note,))
+        if not (found and memo.is_copy(path or folder / found["file"], target)):
+            found = fetch_or_reuse(video, path, folder, context)
+            if "status" in found:
+                replace = f"; replace {_from_root(video.url, context.layout)}" if path else ""
+                return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
+            memo.publish(path or folder / found["file"], target, own=path is None)
+            memo.keep(f"done {folder}", found, stamps((note,)), own=True)
     except OSError as err:
         return lost("failed", describe_disk_error(err, full_path=False) or f"{type(err).__name__}: {err}")
     except ValueError as err:
@@ -104,16 +121,16 @@ def download_one(video: Video, context: Context) -> DownloadRow:
     )  # fmt: skip
 
 
-def fetch_or_reuse(video: Video, path: Path | None, context: Context) -> dict:
-    """Note of `video_cache` about a video, from an earlier run or after fetching it now. `path` is that of a local file, or None."""
-    folder = _folder(context, file_sha256(path) if path else video.url)
+def fetch_or_reuse(video: Video, path: Path | None, folder: Path, context: Context) -> dict:
+    """Note of `video_cache` about a video, from an earlier run or after fetching it now. `path` is that of a local file, or None; `folder`
+    is that of the video in the cache."""
     folder.mkdir(parents=True, exist_ok=True)
     before = context.earlier.get(video.video_id, "")
     with file_lock(folder / ".lock"):  # if two rows or two runs need the same video, it is fetched once
         if path:
             return video_cache.check_local_video(path, folder, before)
         return (
-            video_cache.read_finished(folder)
+            video_cache.read_finished(folder, context.memo)
             or video_cache.read_given_up(folder, context.fetching)
             or context.hopeless.get(video.url)
             or video_cache.fetch_video(video.url, folder, context.fetching, before)
@@ -123,7 +140,7 @@ def fetch_or_reuse(video: Video, path: Path | None, context: Context) -> dict:
 def _folder(context: Context, content: str) -> Path:
     """Cache folder of a video, by its address or, for a local file, its sha256."""
     key = item_key(VERSION, content, context.params.format or context.params.max_height)
-    return context.layout.cache(STAGE).resolve() / key
+    return context.cache / key
 
 
 def _read_earlier(path: Path) -> dict[str, str]:
@@ -153,7 +170,8 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     earlier = _read_earlier(target / "rows.csv")
     account = file_sha256(cookies) if cookies else params.cookies_from_browser
     fetching = video_cache.FetchOptions(settings=params, cookies=cookies, account=account, again=again)
-    context = Context(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier)
+    memo = FileMemo(layout.memo(STAGE))
+    context = Context(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier, memo=memo)
     web = [v for v in videos if is_web(v.url)]
     missing = [v for v in web if not (_folder(context, v.url) / "done.json").is_file()]
     check_settings(params, cookies if missing else None, local=not missing)  # type: ignore[arg-type]  # frozen, and only read
@@ -165,7 +183,9 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
         raise UserError(f"{STAGE}: {RUNTIME}")
     if wanted and len(web) > MANY:
         try:
-            closed = send_canaries(wanted, lambda video: fetch_or_reuse(video, None, context))
+            closed = send_canaries(
+                wanted, lambda video: fetch_or_reuse(video, None, _folder(context, video.url), context)
+            )
         except UserError as err:
             raise UserError(f"{STAGE}: {err}") from None
         hopeless |= {v.url: closed[host_of(v.url)] for v in wanted if host_of(v.url) in closed}
@@ -187,6 +207,8 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
         if row.status in ("permanent", "auth") and is_web(video.url)
     ]
     keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
+    memo.sync_copies()
     write_records(target / "dead_links.csv", dead, DeadLink)
     write_records(target / "rows.csv", rows, DownloadRow)
+    memo.save()
     return rows

@@ -15,6 +15,7 @@ from dataset_tools.download.errors import Incomplete, Refused, TooLarge
 from dataset_tools.download.sandbox import run_sandboxed
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.file_memo import FileMemo
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.parallel.threads import pause, report_bytes
 from dataset_tools.lib.video.media import NotEnoughMemory
@@ -36,14 +37,14 @@ class FetchOptions:
     """Also request videos that an earlier run gave up."""
 
 
-def read_finished(folder: Path) -> dict | None:
+def read_finished(folder: Path, memo: FileMemo) -> dict | None:
     """Content of done.json (`DONE_KEYS` and `was`, an earlier sha256) if the file beside it still has its hash. A file with another
-    hash is removed."""
+    hash is removed. memo: knows the hashes of files that have not changed."""
     done = read_note(folder / "done.json", DONE_KEYS)
     if not done:
         return None
     path = folder / done["file"]
-    if path.is_file() and file_sha256(path) == done["sha256"]:
+    if path.is_file() and memo.sha256(path) == done["sha256"]:
         return {"was": ""} | done
     path.unlink(missing_ok=True)
     return None

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.clips.rows import ClipRow
-from dataset_tools.i3d.checkpoints import load_i3d
 from dataset_tools.i3d.params import Params
 from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.clip_arrays import ClipJob, compute_clips, cut_videos
@@ -46,21 +45,24 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     raft = [locate(params.flow_weights, layout)] if params.flow == "raft" else []
     shas += [file_sha256(file) for file in raft]
     settings = (*map(str, files), "".join(map(str, raft)), *chosen, params.gpus)
-    jobs = []
-    for clip, video in cut_videos(layout, clips):
-        key = item_key(VERSION, file_sha256(video), shas, (*chosen, *GPU[: params.gpus > 0]))
-        jobs.append(Job(clip=clip, video=video, cache=layout.cache("i3d") / f"{key}.npy", settings=settings))
+    jobs, cache = [], layout.cache("i3d")
+    for clip, video, content in cut_videos(layout, clips, "i3d"):
+        key = item_key(VERSION, content, shas, (*chosen, *GPU[: params.gpus > 0]))
+        jobs.append(Job(clip=clip, video=video, cache=cache / f"{key}.npy", settings=settings))
     return compute_clips(
-        layout, "i3d", clips, jobs, FeatureRow, begin=begin, work=work, columns=columns, facts={"weights": label},
+        layout, "i3d", clips, jobs, FeatureRow, begin=begin, work=work, measure=measure, judge=judge, facts={"weights": label},
         workers=params.workers, timeout=params.timeout, gpus=params.gpus,
     )  # fmt: skip
 
 
-def columns(job: Job) -> dict:
-    """Columns of rows.csv for a clip whose features are in the cache."""
-    if windows := len(read_npy(job.cache)):
-        return {"windows": windows}
-    return {"status": "dropped", "reason": "shorter than one window of 2 s"}
+def measure(job: Job) -> dict:
+    """Number of windows of the features in the cache."""
+    return {"windows": len(read_npy(job.cache))}
+
+
+def judge(job: Job, measured: dict) -> dict:
+    """Columns of rows.csv for a clip with features of which this was measured."""
+    return measured if measured["windows"] else {"status": "dropped", "reason": "shorter than one window of 2 s"}
 
 
 def begin(job: Job) -> Iterator:
@@ -82,6 +84,7 @@ def _extractor(rgb: str, flow: str, raft: str, frame_size: int, crop: int, metho
     import cv2
     import torch
 
+    from dataset_tools.i3d.checkpoints import load_i3d
     from dataset_tools.i3d.visual_features import VisualFeatures
     from dataset_tools.lib.core.device import choose_device
     from dataset_tools.lib.video.flow import load_raft

@@ -1,9 +1,10 @@
 """Runs a stage that computes arrays for each clip: in several processes, with a cache, and with one row of rows.csv per clip.
 
-The stage gives the function that computes the arrays, the cache key (`ClipJob.cache`), and the columns of the row.
+The stage gives the function that computes the arrays, the cache key (`ClipJob.cache`), and the columns of the row. What earlier runs
+finished is known by a `FileMemo`, so that nothing is read again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dataset_tools.lib.core.array_file import write_npy
-from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish, remove_partial_files
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder, remove_partial_files
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import Row, write_records
 from dataset_tools.lib.core.work_cache import is_complete_array
@@ -40,9 +42,9 @@ class ClipJob:
         return {f"{self.clip.id}.npy": self.cache}
 
     @property
-    def is_done(self) -> bool:
-        """Whether all its arrays are in the cache."""
-        return all(is_complete_array(path) for path in self.files.values())
+    def complete(self) -> bool:
+        """Whether all files are in the cache and can be read. Damaged ones are removed, so that they are computed again."""
+        return all([is_complete_array(path) for path in self.files.values()])
 
     def keep(self, *arrays: np.ndarray) -> None:
         """Write the arrays to the cache, in the order of `files`. Each file is complete or absent."""
@@ -50,32 +52,42 @@ class ClipJob:
             write_npy(path, values)
 
 
-def cut_videos(layout: Layout, clips: Iterable[C]) -> Iterator[tuple[C, Path]]:
-    """Yield each clip that is ok, with its video. Raises UserError for a missing video."""
-    for clip in clips:
-        if clip.status == "ok":
-            video = layout.stage("clips") / f"{clip.id}.mp4"
-            if not video.is_file():
-                raise UserError(f"{video}: file not found, though clips/rows.csv says ok; run the stage clips again")
-            yield clip, video
+def cut_videos(layout: Layout, clips: Iterable[C], label: str) -> list[tuple[C, Path, str]]:
+    """Each clip that is ok, with its video and the video's sha256. Only videos that have changed since they were last hashed, by any stage,
+    are read; label: of the progress bar meanwhile. Raises UserError for a missing video."""
+    folder, memo = layout.stage("clips"), FileMemo(layout.memo("hashes"))
+    cut = [clip for clip in clips if clip.status == "ok"]
+    videos = [folder / f"{clip.id}.mp4" for clip in cut]
+    try:
+        hashes = memo.hash_all(videos, f"{label}: hashing")
+    except FileNotFoundError as err:
+        raise UserError(
+            f"{err.filename}: file not found, though clips/rows.csv says ok; run the stage clips again"
+        ) from None
+    memo.save()
+    return list(zip(cut, videos, hashes, strict=True))
 
 
 def compute_clips(
     layout: Layout, stage: str, clips: Sequence[Row], jobs: Sequence[J], record: type[R], *,
-    begin: Callable[[J], Any], work: Callable[[J, Any], None], columns: Callable[[J], dict], facts: dict[str, str],
-    workers: int, timeout: float, gpus: float = 0.0,
+    begin: Callable[[J], Any], work: Callable[[J, Any], None], measure: Callable[[J], dict], facts: dict[str, str],
+    workers: int, timeout: float, judge: Callable[[J, dict], dict] = lambda job, measured: measured,
+    suffix: str = ".npy", gpus: float = 0.0,
 ) -> list[R]:  # fmt: skip
     """Compute the arrays that are not in the cache, publish the arrays of the rows that are ok, and write rows.csv. It has one
     `record` for each of `clips`; these records are returned.
 
     begin, work: `work(job, begin(job))` writes the job's arrays. Meanwhile a thread calls `begin` for the next job. If one of
-    them raises an exception, the job's row is 'failed'. columns: gives columns of the row of a clip with arrays. The row is 'ok'
-    unless they include another `status`. facts: columns with the same value for all jobs. workers, timeout (seconds per clip),
-    gpus: as in `run_all`.
+    them raises an exception, the job's row is 'failed'. measure: what the stage says about arrays, as JSON; it is remembered and depends
+    on the arrays alone. judge: gives columns of the row of a clip with arrays, from what was measured. The row is 'ok' unless they
+    include another `status`. facts: columns with the same value for all jobs. workers, timeout (seconds per clip), gpus: as in
+    `run_all`. suffix: of the stage's files.
     """
     folder, cache = layout.stage(stage), layout.cache(stage)
     remove_partial_files(cache)
-    todo = [job for job in jobs if not job.is_done]
+    memo = FileMemo(layout.memo(stage))
+    measured = {job.clip.id: memo.recall(job.cache.name, job.files.values()) for job in jobs}
+    todo = [job for job in jobs if measured[job.clip.id] is None and not job.complete]
     reasons = run_all(
         partial(_work, work=work), todo, workers, stage, prepare=partial(_begin, begin=begin),
         failed=lambda job, reason: reason, timeout=timeout, gpus=gpus,
@@ -85,23 +97,31 @@ def compute_clips(
     prepare_folder(folder, "rows.csv")
     rows, names = [], set()
     for job in jobs:
-        reason = reason_of.get(job.clip.id)
-        found = {"status": "failed", "reason": reason} if reason else {"status": "ok"} | columns(job)
-        rows.append(row := record(id=job.clip.id, **facts | found))
+        if reason := reason_of.get(job.clip.id):
+            rows.append(record(id=job.clip.id, status="failed", reason=reason, **facts))
+            continue
+        found = measured[job.clip.id]
+        if found is None:
+            before = stamps(job.files.values())
+            memo.keep(job.cache.name, found := measure(job), before, own=True)
+        rows.append(row := record(id=job.clip.id, **facts | {"status": "ok"} | judge(job, found)))
         if row.status == "ok":
-            names |= job.files.keys()
+            names.update(job.files)
             for name, path in job.files.items():
-                publish(path, folder / name)
+                if not memo.is_copy(path, f"{folder}/{name}"):
+                    memo.publish(path, folder / name, own=True)
+    memo.sync_copies()
     done = {row.id for row in rows}
     rows += [record(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
-    keep_only(folder, names, ".npy")
+    keep_only(folder, names, suffix)
     write_records(folder / "rows.csv", rows, record)
+    memo.save()
     return rows
 
 
 def _begin(job: J, begin: Callable[[J], Any]) -> tuple | None:
     """(begin(job),); None if the job is done already, by a machine that was lost before it could say so."""
-    return None if job.is_done else (begin(job),)
+    return None if job.complete else (begin(job),)
 
 
 def _work(job: J, begun: tuple | None, work: Callable[[J, Any], None]) -> None:

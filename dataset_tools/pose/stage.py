@@ -12,6 +12,7 @@ from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.file_memo import FileMemo
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.weights import locate
@@ -55,27 +56,33 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     clips = read_ok(layout, "clips", ClipRow)
     network = None if params.weights == ANNOTATED else locate(params.weights, layout)
     sha = file_sha256(network) if network else ""
+    deciding = [*(getattr(params, name) for name in DECIDING), *GPU[: params.gpus > 0]]
+    annotations, cache = FileMemo(layout.memo("annotations")), layout.cache("pose")
     jobs = []
-    for clip, video in cut_videos(layout, clips):
+    for clip, video, content in cut_videos(layout, clips, "pose"):
         weights = network or layout.stage("sources") / "annotations" / f"{clip.id}.npz"
-        if not weights.is_file():
+        if not network and not weights.is_file():
             raise UserError(f"{weights}: file not found; pose.weights '{ANNOTATED}' needs sources.annotated")
-        decide = [*(getattr(params, name) for name in DECIDING), *GPU[: params.gpus > 0]]
-        key = item_key(VERSION, file_sha256(video), sha or file_sha256(weights), decide)
-        cache = layout.cache("pose") / f"{key}.npy"
-        jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
+        key = item_key(VERSION, content, sha or annotations.sha256(weights), deciding)
+        jobs.append(Job(clip=clip, video=video, cache=cache / f"{key}.npy", weights=weights, params=params))
+    annotations.save()
     facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}" if network else ANNOTATED}
     return compute_clips(
-        layout, "pose", clips, jobs, PoseRow, begin=begin, work=work, columns=columns, facts=facts,
+        layout, "pose", clips, jobs, PoseRow, begin=begin, work=work, measure=measure, judge=judge, facts=facts,
         workers=params.workers, timeout=params.timeout, gpus=params.gpus,
     )  # fmt: skip
 
 
-def columns(job: Job) -> dict:
-    """Columns of rows.csv for a clip whose pose is in the cache."""
+def measure(job: Job) -> dict:
+    """How many people the pose in the cache has, and the fraction of frames with the primary dancer."""
     seen: Any = (read_npy(job.cache)[..., 2] > 0).any(axis=2)  # (T, P)
-    people, coverage = int(seen.any(axis=0).sum()), round(float(seen[:, 0].mean()), 4)
-    found: dict[str, Any] = {"people": people, "coverage": coverage}
+    return {"people": int(seen.any(axis=0).sum()), "coverage": round(float(seen[:, 0].mean()), 4)}
+
+
+def judge(job: Job, measured: dict) -> dict:
+    """Columns of rows.csv for a clip with a pose of which this was measured."""
+    people, coverage = measured["people"], measured["coverage"]
+    found: dict[str, Any] = dict(measured)
     if coverage < job.params.min_coverage:
         what = f"a dancer in only {coverage:.0%} of the frames" if people else "no person found"
         found |= {

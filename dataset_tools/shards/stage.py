@@ -1,65 +1,145 @@
 """The stage `shards`: join the streams of all clips into HDF5 files."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import Song, read_records, write_records
-from dataset_tools.lib.shard_io.shard_check import validate_shard
+from dataset_tools.lib.core.work_cache import item_key
+from dataset_tools.lib.parallel.workers import run_all
 from dataset_tools.lib.shard_io.shard_format import NO_POSE, ShardClip, write_shard
+from dataset_tools.lib.shard_io.shard_index import INDEX, Entry, describe_shard, write_index
+from dataset_tools.shards.clip_streams import ClipStreams, Fit, load_streams, measure_fit
 from dataset_tools.shards.params import Params
 from dataset_tools.shards.rows import ShardRow
 from dataset_tools.shards.upstream import Upstream, read_upstream
 
+VERSION = 1  # of the files that are written; raise it when the same streams give other bytes
 
-def plan_shards(upstream: Upstream, params: Params) -> list[ShardRow]:
+
+@dataclass(frozen=True, kw_only=True)
+class ShardJob:
+    """One shard to write, with everything that a worker process needs."""
+
+    path: Path
+    clips: tuple[Callable[[], ShardClip], ...]
+    """Each loads one clip; sorted by id."""
+    attrs: dict[str, str]
+    motion_rate: int
+
+
+def write_job(job: ShardJob) -> Entry:
+    """Write a shard, with one clip in memory at a time, and return its entry of the index."""
+    write_shard(job.path, (load() for load in job.clips), job.attrs, job.motion_rate)
+    return describe_shard(job.path)
+
+
+def measure_fits(upstream: Upstream, memo: FileMemo, params: Params) -> tuple[dict[str, ClipStreams], dict[str, Fit]]:
+    """(clip id -> streams of each clip that the tables don't refuse, clip id -> fit of every clip), sorted by id. The files of clips that
+    have not changed since an earlier run are not read again."""
+    refusals = {clip_id: upstream.refusal(clip_id) for clip_id in sorted(upstream.clips)}
+    streams = {clip_id: upstream.streams_of(clip_id) for clip_id, reason in refusals.items() if not reason}
+    measure = partial(measure_fit, frames_apart=params.max_frames_apart)
+    name_of = {i: f"fit {VERSION} {i} {s.frames} {params.max_frames_apart}" for i, s in streams.items()}
+    known = {i: Fit(**fit) for i, s in streams.items() if (fit := memo.recall(name_of[i], s.files))}
+    todo = [clip for clip_id, clip in streams.items() if clip_id not in known]
+    before = [stamps(clip.files) for clip in todo]
+    for clip, stamped, fit in zip(
+        todo, before, run_all(measure, todo, params.workers, "shards: checking"), strict=True
+    ):
+        known[clip.clip_id] = fit
+        if not fit.reason:
+            memo.keep(name_of[clip.clip_id], asdict(fit), stamped, own=True)
+    fits = {clip_id: known[clip_id] if clip_id in known else Fit(reason=reason) for clip_id, reason in refusals.items()}
+    return streams, fits
+
+
+def plan_shards(upstream: Upstream, fits: Mapping[str, Fit], params: Params) -> list[ShardRow]:
     """One row per clip, sorted by id, with its shard and length, or the reason why it is dropped."""
     rows, counts = [], dict.fromkeys(SPLITS, 0)
-    for clip_id in sorted(upstream.clips):
+    for clip_id, fit in fits.items():
         clip, split = upstream.clips[clip_id], upstream.splits.get(clip_id, "")
-        frames, reason = upstream.joint_length(clip_id, params.max_frames_apart)
-        row = ShardRow(id=clip_id, status="dropped", reason=reason, split=split, song=clip.song_id, genre=clip.genre)
-        if not reason:
+        row = ShardRow(
+            id=clip_id, status="dropped", reason=fit.reason, split=split, song=clip.song_id, genre=clip.genre
+        )
+        if not fit.reason:
             name = f"{split}-{counts[split] // params.max_clips:05d}.h5"
             counts[split] += 1
-            row = replace(row, status="ok", shard=name, frames=frames)
+            row = replace(row, status="ok", shard=name, frames=fit.frames)
         rows.append(row)
     return rows
 
 
 def build_shards(layout: Layout, params: Params) -> list[ShardRow]:
-    """Write all shards and rows.csv. Returns the rows.
+    """Write all shards, their index and rows.csv. Returns the rows. Shards of an earlier run stay if nothing in them has changed.
 
     Raises UserError if too many clips are dropped; rows.csv then has the reasons, and there are no shards. Raises UserError also if
     a split loses all its clips, if clips can't be in the same shard, and as `read_upstream`; the results of an earlier run then
     stay.
     """
-    upstream = read_upstream(layout)
-    rows = plan_shards(upstream, params)
-    kept = [row for row in rows if row.status == "ok"]
+    upstream, memo = read_upstream(layout), FileMemo(layout.memo("shards"))
+    streams, fits = measure_fits(upstream, memo, params)
+    rows = plan_shards(upstream, fits, params)
+    kept = {row.id: fits[row.id] for row in rows if row.status == "ok"}
     _check_success(layout, rows, params)
-    for split in sorted(set(upstream.splits.values())):
-        if not any(row.split == split for row in kept):
-            first = next(row for row in rows if row.split == split)
-            raise UserError(
-                f"shards: the {split} split is empty: all its clips are dropped ({first.id}: {first.reason})"
-            )
+    there = {row.split for row in rows if row.status == "ok"}
+    for split in sorted(set(upstream.splits.values()) - there):
+        first = next(row for row in rows if row.split == split)
+        raise UserError(f"shards: the {split} split is empty: all its clips are dropped ({first.id}: {first.reason})")
     attrs = {
         "corpus": layout.corpus,
-        "pose_layout": upstream.pose_layout(row.id for row in kept),
+        "pose_layout": upstream.pose_layout(kept),
         "pose_weights": upstream.weights("pose"),
         "i3d_weights": upstream.weights("i3d"),
     }
-    motion_rate = upstream.motion_rate(row.id for row in kept)
-    folder = _empty_folder(layout)
-    _write_shards(folder, rows, attrs, lambda row: upstream.load(row.id, row.frames, motion_rate), motion_rate)
+    rate = upstream.motion_rate(kept)
+    jobs = make_jobs(layout, rows, attrs, lambda row: partial(load_streams, streams[row.id], row.frames, rate), rate)
+    entries = {}
+    keys = {name: _job_key(job, inside, streams) for name, (job, inside) in jobs.items()}
+    for name, (job, _) in jobs.items():
+        known = memo.recall(str(job.path), (job.path,))
+        if known and known[0] == keys[name]:
+            entries[name] = known[1]
+    _write_shards(layout, rows, {name: job for name, (job, _) in jobs.items()}, entries, params)
+    for name, (job, _) in jobs.items():
+        memo.keep(str(job.path), [keys[name], entries[name]], stamps((job.path,)), own=True)
+    memo.save()
     return rows
+
+
+def make_jobs(
+    layout: Layout, rows: list[ShardRow], attrs: dict[str, str], load: Callable[[ShardRow], Callable[[], ShardClip]], rate: int
+) -> dict[str, tuple[ShardJob, list[ShardRow]]]:  # fmt: skip
+    """File name -> (job, its rows) of each shard. load: gives what loads the clip of a row."""
+    inside = defaultdict(list)
+    for row in rows:
+        if row.status == "ok":
+            inside[row.shard].append(row)
+    return {
+        name: (
+            ShardJob(
+                path=layout.stage("shards") / name, clips=tuple(load(row) for row in found),
+                attrs={**attrs, "split": found[0].split}, motion_rate=rate,
+            ),
+            found,
+        )
+        for name, found in sorted(inside.items())
+    }  # fmt: skip
+
+
+def _job_key(job: ShardJob, rows: list[ShardRow], streams: Mapping[str, ClipStreams]) -> str:
+    """Hash of everything that a shard depends on: it is the same only if no file of its clips has changed."""
+    clips = [[row.frames, asdict(streams[row.id]), stamps(streams[row.id].files)] for row in rows]
+    return item_key(VERSION, job.attrs, job.motion_rate, clips)
 
 
 def _check_success(layout: Layout, rows: list[ShardRow], params: Params) -> None:
@@ -71,26 +151,24 @@ def _check_success(layout: Layout, rows: list[ShardRow], params: Params) -> None
         raise
 
 
-def _empty_folder(layout: Layout) -> Path:
-    """Empty the stage's folder and return its path. rows.csv is the last file that is written."""
+def _empty_folder(layout: Layout, names: Iterable[str] = ()) -> Path:
+    """Remove everything but the shards `names` from the stage's folder, and return its path. rows.csv is the last file that is written."""
     folder = layout.stage("shards")
     prepare_folder(folder, "rows.csv")
-    keep_only(folder, set(), ".h5")
+    (folder / INDEX).unlink(missing_ok=True)
+    keep_only(folder, set(names), ".h5")
     return folder
 
 
 def _write_shards(
-    folder: Path,
-    rows: list[ShardRow],
-    attrs: dict[str, str],
-    load: Callable[[ShardRow], ShardClip],
-    motion_rate: int = 0,
+    layout: Layout, rows: list[ShardRow], jobs: dict[str, ShardJob], entries: dict[str, Entry], params: Params
 ) -> None:
-    """Write the shards of `rows`, with one clip in memory at a time, then rows.csv."""
-    for name in progress(sorted({row.shard for row in rows if row.status == "ok"}), "shards", unit="shard"):
-        inside = [row for row in rows if row.shard == name]
-        write_shard(folder / name, (load(row) for row in inside), {**attrs, "split": inside[0].split}, motion_rate)
-        validate_shard(folder / name)
+    """Write the shards that `entries` lacks, each by one process, and complete `entries`; then the index and rows.csv."""
+    folder = _empty_folder(layout, entries)
+    todo = [name for name in jobs if name not in entries]
+    written = run_all(write_job, [jobs[name] for name in todo], params.workers, "shards", unit="shard")
+    entries.update(zip(todo, written, strict=True))
+    write_index(folder, entries)
     write_records(folder / "rows.csv", rows, ShardRow)
 
 
@@ -135,11 +213,13 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
         )
     motion_rate = next(iter(rates), 0)
     _check_success(layout, rows, params)
-    folder = _empty_folder(layout)
     named = {segment.name: segment for segment in segments}
     attrs = {
         "corpus": layout.corpus, "pose_layout": "body25", "pose_weights": NO_POSE if motion_rate else "imported",
         "i3d_weights": "imported",
     }  # fmt: skip
-    _write_shards(folder, rows, attrs, lambda row: load_segment(source, named[row.id], row.genre), motion_rate)
+    jobs = make_jobs(
+        layout, rows, attrs, lambda row: partial(load_segment, source, named[row.id], row.genre), motion_rate
+    )
+    _write_shards(layout, rows, {name: job for name, (job, _) in jobs.items()}, {}, params)
     return rows

@@ -1,30 +1,22 @@
-"""Read the results of the stages before `shards`: their tables, and the streams of each clip at one length."""
+"""Read the tables of the stages before `shards`."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from dataset_tools.audio.rows import AudioRow
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.limits import MAX_SHOWN, SIDE
+from dataset_tools.lib.core.limits import SIDE
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.schema import read_records
-from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME, window_starts
-from dataset_tools.lib.shard_io.shard_format import (
-    JOINTS,
-    MAX_FRAMES,
-    MAX_PEOPLE,
-    ShardClip,
-    check_numbers,
-)
-from dataset_tools.lib.shard_io.stream_files import count_audio_frames, read_audio, read_i3d, read_motion, read_pose
+from dataset_tools.lib.shard_io.shard_format import JOINTS
 from dataset_tools.pose.rows import PoseRow
+from dataset_tools.shards.clip_streams import ClipStreams, Fit
 from dataset_tools.split.rows import SplitRow
 
 STREAM_ROWS = {"pose": PoseRow, "audio": AudioRow, "i3d": FeatureRow}
@@ -33,7 +25,7 @@ STREAM_ROWS = {"pose": PoseRow, "audio": AudioRow, "i3d": FeatureRow}
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """The tables of the earlier stages, and access to the streams."""
+    """The tables of the earlier stages."""
 
     layout: Layout
     clips: dict[str, ClipRow]
@@ -42,79 +34,37 @@ class Upstream:
     splits: dict[str, str]
     """Clip id -> split."""
 
-    def joint_length(self, clip_id: str, frames_apart: int) -> tuple[int, str]:
-        """(number of frames that all streams of a clip have, ''), or (0, reason) if the clip can't be used. The lengths of the streams
-        may differ by `frames_apart` frames."""
+    def refusal(self, clip_id: str) -> str:
+        """Why a clip can't be in a shard, according to the tables; empty if it may."""
         clip = self.clips[clip_id]
         if clip.status != "ok":
-            return 0, f"clips: {clip.reason or clip.status}"
+            return f"clips: {clip.reason or clip.status}"
         if not (clip.frames and clip.width and clip.height):
-            return 0, "clips: ok, but without frames, width or height"
+            return "clips: ok, but without frames, width or height"
         if clip.frames < 1 or not (1 <= clip.width <= SIDE and 1 <= clip.height <= SIDE):
-            return (
-                0,
-                f"clips: {clip.frames} frames of {clip.width}x{clip.height} px can't be right; run the stage clips again",
-            )
+            return f"clips: {clip.frames} frames of {clip.width}x{clip.height} px can't be right; run the stage clips again"
         if clip_id not in self.splits:
-            return 0, "split: not in split.csv"
+            return "split: not in split.csv"
         for name in STREAM_ROWS:
             row = self.streams[name].get(clip_id)
             if row is None or row.status != "ok":
-                return 0, f"{name}: {(row.reason or row.status) if row else 'not in rows.csv'}"
-        lengths = {"clips": clip.frames}
-        try:
-            streams = {"pose": read_pose(self._path("pose", clip_id)), "i3d": read_i3d(self._path("i3d", clip_id))}
-            if self._motion(clip_id).exists():
-                streams["motion"] = read_motion(self._motion(clip_id))
-            lengths |= {name: len(values) for name, values in streams.items() if name != "i3d"}
-            claimed = count_audio_frames(self._path("audio", clip_id))
-            streams["audio"] = read_audio(self._path("audio", clip_id))
-            lengths["audio"] = min(
-                claimed, len(streams["audio"]) // SAMPLES_PER_FRAME
-            )  # a file may be shorter than its header says
-            windows = len(streams["i3d"])
-            for name, values in streams.items():
-                if not np.isfinite(values).all():
-                    raise ValueError(
-                        f"{name}: {clip_id} holds NaN or infinite values; run {'pose' if name == 'motion' else name} again"
-                    )
-                check_numbers(name, values)
-            if not 1 <= streams["pose"].shape[1] <= MAX_PEOPLE:
-                raise ValueError(
-                    f"pose: {clip_id} has {streams['pose'].shape[1]} people, 1 to {MAX_PEOPLE} fit into a shard"
-                )
-        except (OSError, ValueError, RuntimeError) as err:
-            return 0, " ".join(str(err).split())
-        except Exception as err:  # noqa: BLE001 - any error of a library on a damaged file fails only its clip
-            return (
-                0,
-                f"streams of {clip_id} are not readable ({type(err).__name__}: {' '.join(str(err).split())[:MAX_SHOWN]})",
-            )
-        if max(lengths.values()) - min(lengths.values()) > frames_apart:
-            found = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            return 0, f"lengths in frames differ by more than {frames_apart}: {found}"
-        frames = min(lengths.values())
-        if not 1 <= frames <= MAX_FRAMES:
-            return 0, f"lengths in frames must be 1 to {MAX_FRAMES}, found {frames}"
-        if windows < _count_windows(frames):
-            return 0, f"i3d: {windows} windows for {frames} frames, at least {_count_windows(frames)} are needed"
-        return frames, ""
+                return f"{name}: {(row.reason or row.status) if row else 'not in rows.csv'}"
+        return ""
 
-    def load(self, clip_id: str, frames: int, motion_rate: int) -> ShardClip:
-        """All streams of one clip, cut to `frames` frames. If `motion_rate` is 0, there is no motion."""
-        clip = self.clips[clip_id]
-        return ShardClip(
-            clip_id=clip_id,
-            song=clip.song_id,
-            genre=clip.genre,
-            split=self.splits[clip_id],
-            width=clip.width,
-            height=clip.height,
-            pose=read_pose(self._path("pose", clip_id))[:frames],
-            audio=read_audio(self._path("audio", clip_id), frames),
-            i3d=read_i3d(self._path("i3d", clip_id))[: _count_windows(frames)],
-            motion=read_motion(self._motion(clip_id))[:frames] if motion_rate else None,
-        )
+    def streams_of(self, clip_id: str) -> ClipStreams:
+        """A clip that is not refused, with the paths of its streams."""
+        clip, folder = self.clips[clip_id], self.folders
+        return ClipStreams(
+            clip_id=clip_id, song=clip.song_id, genre=clip.genre, split=self.splits[clip_id],
+            width=clip.width, height=clip.height, frames=clip.frames,
+            pose=folder["pose"] / f"{clip_id}.npy", i3d=folder["i3d"] / f"{clip_id}.npy",
+            audio=folder["audio"] / f"{clip_id}.wav", motion=folder["pose"] / f"{clip_id}.motion.npy",
+        )  # fmt: skip
+
+    @cached_property
+    def folders(self) -> dict[str, Path]:
+        """Stream -> folder of the stage that makes it."""
+        return {name: self.layout.stage(name) for name in STREAM_ROWS}
 
     def weights(self, stream: str) -> str:
         """The weights that computed a stream. Raises UserError if they are not the same for all clips."""
@@ -126,36 +76,29 @@ class Upstream:
             )
         return found[0] if found else ""
 
-    def motion_rate(self, clip_ids: Iterable[str]) -> int:
-        """Steps per second of the clips' motion; 0 without motion. Raises UserError if it is not the same for all clips."""
-        rates = {}
-        for clip_id in clip_ids:
-            known = self._motion(clip_id).exists()
-            rates.setdefault(FPS * read_motion(self._motion(clip_id)).shape[1] if known else 0, clip_id)
+    def motion_rate(self, fits: Mapping[str, Fit]) -> int:
+        """Steps per second of the clips' motion; 0 without motion. Raises UserError if it is not the same for all clips. fits: those of the
+        clips that are kept, by id."""
+        rates: dict[int, str] = {}
+        for clip_id, fit in fits.items():
+            rates.setdefault(fit.motion_rate, clip_id)
         if len(rates) > 1:
             found = "; ".join(f"{clip_id}: {rate} steps a second" for rate, clip_id in rates.items())
             raise UserError(f"{self.layout.stage('pose')}: clips differ in their motion ({found}); run pose again")
         return next(iter(rates))
 
-    def pose_layout(self, clip_ids: Iterable[str]) -> str:
-        """Pose layout of the clips. Raises UserError if they differ in slots or joints."""
-        shapes = {}
-        for clip_id in clip_ids:
-            shapes.setdefault(read_pose(self._path("pose", clip_id)).shape[1:3], clip_id)
+    def pose_layout(self, fits: Mapping[str, Fit]) -> str:
+        """Pose layout of the clips. Raises UserError if they differ in slots or joints. fits: as for `motion_rate`."""
+        shapes: dict[tuple[int, int], str] = {}
+        for clip_id, fit in fits.items():
+            shapes.setdefault((fit.people, fit.joints), clip_id)
         if len(shapes) > 1:
             found = "; ".join(
                 f"{clip_id}: {people} people, {joints} joints" for (people, joints), clip_id in shapes.items()
             )
             raise UserError(f"{self.layout.stage('pose')}: clips differ in their layout ({found}); run pose again")
-        (_, joints), _ = next(iter(shapes.items()))
+        ((_, joints),) = shapes
         return next(name for name, number in JOINTS.items() if number == joints)
-
-    def _path(self, stream: str, clip_id: str) -> Path:
-        return self.layout.stage(stream) / f"{clip_id}{'.wav' if stream == 'audio' else '.npy'}"
-
-    def _motion(self, clip_id: str) -> Path:
-        """Path of a clip's body motion, which only some corpora have."""
-        return self.layout.stage("pose") / f"{clip_id}.motion.npy"
 
 
 def read_upstream(layout: Layout) -> Upstream:
@@ -185,7 +128,3 @@ def read_upstream(layout: Layout) -> Upstream:
         name: {row.id: row for row in read_records(tables[name], record)} for name, record in STREAM_ROWS.items()
     }
     return Upstream(layout=layout, clips=clips, streams=streams, splits=splits)
-
-
-def _count_windows(frames: int) -> int:
-    return max(1, len(window_starts(frames)))

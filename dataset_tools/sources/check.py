@@ -23,6 +23,7 @@ from dataset_tools.lib.core.schema import Clip, Row, Video, leaks, scan_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.shard_io.shard_check import validate_shard
+from dataset_tools.lib.shard_io.shard_index import describe_shard, read_index
 from dataset_tools.lib.shard_io.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.lib.video.video_io import open_media
 from dataset_tools.pose.rows import PoseRow
@@ -79,8 +80,9 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
         for video_id, path in progress(own.items(), "sources: decoding videos", unit="video"):
             row = DownloadRow(id=video_id, status="ok", seconds=lengths[video_id])
             problems += _check_file(path, "download", row, None)
+        indexed = _read_index(layout.stage("shards"), problems)
         for path in progress(shards, "sources: opening shards", unit="shard"):
-            problems += _check_shard(path)
+            problems += _check_shard(path, indexed.get(path.name))
         opened = len(jobs) + len(own) + len(shards)
     made = [f"{stage} {sum(row.status == 'ok' for row in rows)} of {len(rows)} ok" for stage, rows, _ in found]
     summary = (
@@ -242,10 +244,20 @@ def _check_audio(path: Path, row: Row, frames: int | None) -> Iterator[str]:
         yield f"{samples} samples, expected {frames * SAMPLES_PER_FRAME} for {frames} frames"
 
 
-def _check_shard(path: Path) -> list[str]:
-    """Read every stream of every clip, which verifies every checksum."""
+def _read_index(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """The index of the shards; a damaged one is a problem."""
+    try:
+        return read_index(folder)
+    except UserError as err:
+        problems.append(f"{err}; run shards again")
+        return {}
+
+
+def _check_shard(path: Path, entry: Any) -> list[str]:
+    """Read every stream of every clip, which verifies every checksum, and compare the file with its entry of the index, if any."""
     try:
         validate_shard(path, deep=True)
+        same = entry is None or entry == describe_shard(path)
     except UserError as err:
         return [str(err)]
-    return []
+    return [] if same else [f"{path}: differs from what index.json says of it; run shards again"]

@@ -29,7 +29,7 @@ def work(job: ClipJob, number: int) -> None:
     job.keep(np.full(3, number, np.float32))
 
 
-def columns(job: ClipJob) -> dict:
+def measure(job: ClipJob) -> dict:
     return {}
 
 
@@ -39,7 +39,7 @@ def main(root: Path) -> None:
     jobs = [ClipJob(clip=clip, video=root, cache=layout.cache("i3d") / f"{clip.id}.npy") for clip in clips]
     choose_cluster("auto")
     compute_clips(
-        layout, "i3d", clips, jobs, Row, begin=begin, work=work, columns=columns, facts={}, workers=1, timeout=300.0
+        layout, "i3d", clips, jobs, Row, begin=begin, work=work, measure=measure, facts={}, workers=1, timeout=300.0
     )
 
 

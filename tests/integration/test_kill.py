@@ -47,12 +47,12 @@ def for_clips(layout):
     return "clips: {workers: 2, min_ok: 0.5}"
 
 
-def cut_clips(layout, frames):
-    """Three small clips."""
+def cut_clips(layout, frames, *sound):
+    """Three small clips. sound: samples (C, N) int16 and rate, else none."""
     folder = layout.stage("clips")
     folder.mkdir(parents=True)
     for n in range(3):
-        write_clip(folder / f"a{n}.mp4", rgb_frames(coded(n + j) for j in range(frames)), None)
+        write_clip(folder / f"a{n}.mp4", rgb_frames(coded(n + j) for j in range(frames)), *(sound or (None,)))
     rows = [cut_row(f"a{n}", frames=frames, width=64, height=48) for n in range(3)]
     schema.write_records(folder / "rows.csv", rows)
 
@@ -65,6 +65,11 @@ def for_pose(layout):
 def for_i3d(layout):
     cut_clips(layout, 60)
     return "i3d: {weights: i3d_demo, frame_size: 32, flow: dis, workers: 2}"
+
+
+def for_audio(layout):
+    cut_clips(layout, 6, (9000 * np.sin(np.arange(6 * 1470) / 20)).astype(np.int16)[None], 44100)
+    return "audio: {workers: 2}"
 
 
 def for_shards(layout):
@@ -85,7 +90,7 @@ def for_shards(layout):
     return "shards: {max_clips: 2}"
 
 
-@pytest.mark.parametrize("prepare", [for_clips, for_pose, for_i3d, for_shards])
+@pytest.mark.parametrize("prepare", [for_clips, for_pose, for_i3d, for_audio, for_shards])
 def test_a_killed_stage_resumes_to_the_same_bytes(layout, prepare):
     (layout.root / "params.yaml").write_text(prepare(layout))
     stage = prepare.__name__.removeprefix("for_")

@@ -33,17 +33,22 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder, with the same suffix. On success the file is synced and moved to `path`, else
-    removed. Raises as `check_writable`, and OSError with the name of `path`."""
+    removed. Raises as `check_writable`, and OSError with the name of `path`.
+
+    sync: False leaves it to the caller to sync once after many files. Until then a loss of power may leave them incomplete; the
+    end of a process does not.
+    """
     path = Path(path)
     check_writable(path)
     temporary = _temporary_path(path)
     try:
         with _errors_name(path, temporary):
             yield temporary
-            with open(temporary, "rb") as handle:
-                os.fsync(handle.fileno())
+            if sync:
+                with open(temporary, "rb") as handle:
+                    os.fsync(handle.fileno())
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -70,9 +75,9 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def publish(source: Path, target: Path) -> None:
-    """Copy `source` to `target` atomically. Never a link, which a later write could follow."""
-    with atomic_write(target) as temporary:
+def publish(source: Path, target: Path, *, sync: bool = True) -> None:
+    """Copy `source` to `target` atomically. Never a link, which a later write could follow. sync: as in `atomic_write`."""
+    with atomic_write(target, sync=sync) as temporary:
         shutil.copyfile(source, temporary)
 
 
@@ -85,17 +90,18 @@ def prepare_folder(folder: Path, marker: str) -> None:
 def keep_only(folder: Path, names: set[str], suffix: str) -> None:
     """Remove from a stage's folder the files of earlier runs (with this `suffix`, but not among `names`) and the temporary files
     of killed runs. Other files stay."""
-    for path in folder.iterdir():
-        if PARTIAL_NAME.fullmatch(path.name) or (path.suffix == suffix and path.name not in names):
-            path.unlink(missing_ok=True)
+    for name in os.listdir(folder):
+        partial = name.startswith(".") and PARTIAL_NAME.fullmatch(name)
+        if partial or (name not in names and os.path.splitext(name)[1] == suffix):
+            (folder / name).unlink(missing_ok=True)
 
 
 def remove_partial_files(folder: Path) -> None:
     """Remove the temporary files of killed runs from a folder that other runs may be writing to."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        match = PARTIAL_NAME.fullmatch(path.name)
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        match = PARTIAL_NAME.fullmatch(name) if name.startswith(".") else None
         if match and not _is_alive(int(match[1])):
-            path.unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

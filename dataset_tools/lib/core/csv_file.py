@@ -58,9 +58,9 @@ def iterate_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
                 raise ValueError(f"more than {CSV_ROWS} rows; split the file")
             if number == 1 and re.match(r"sep=.\r?\n", text):
                 continue
-            if long := next((cell for cell in row if len(cell) > CELL), ""):
+            if (longest := max(map(len, row), default=0)) > CELL:
                 raise ValueError(
-                    f"row {number}: a cell of {len(long)} letters, at most {CELL} are read; is a quote not closed?"
+                    f"row {number}: a cell of {longest} letters, at most {CELL} are read; is a quote not closed?"
                 )
             if row:
                 yield number, row

@@ -85,6 +85,11 @@ class Layout:
         """Folder of the finished items of a resumable stage, by key. Not in DVC, and safe to delete."""
         return self.root / "data" / ".cache" / word
 
+    def memo(self, word: str) -> Path:
+        """File in which a stage remembers what it knows about unchanged files (`lib/core/file_memo.py`); 'hashes': those of the clips.
+        Not in DVC, and safe to delete."""
+        return self.root / "data" / ".cache" / "known" / f"{self.corpus}.{word}.json"
+
     def tensorboard(self, word: str) -> Path:
         """Folder of the TensorBoard event files of a training stage. Not in DVC, because they contain times of day."""
         return self.root / "runs" / self.corpus / "tensorboard" / word

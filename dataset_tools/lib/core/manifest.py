@@ -2,8 +2,10 @@
 
 import dataclasses
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -33,7 +35,14 @@ class Manifest:
 
     def clips_of(self, video_id: str) -> tuple[Clip, ...]:
         """The clips of one video, in the order of clips.csv."""
-        return tuple(clip for clip in self.clips if clip.video_id == video_id)
+        return tuple(self._clips_by_video.get(video_id, ()))
+
+    @cached_property
+    def _clips_by_video(self) -> dict[str, list[Clip]]:
+        found = defaultdict(list)
+        for clip in self.clips:
+            found[clip.video_id].append(clip)
+        return dict(found)
 
 
 def load_manifest(folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song) -> Manifest:

@@ -56,7 +56,7 @@ def check_label(text: str, what: str) -> str:
 def to_nfc(text: str) -> str:
     """The text in Unicode NFC, so that equal letters compare equal. macOS writes the é of a file's name as e and an accent
     (NFD); tables rarely do."""
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def is_outside(folder: Path, name: str) -> bool:

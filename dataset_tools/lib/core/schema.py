@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
@@ -246,7 +247,7 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
             advice = f"put a text that contains '{separator}' in quotes"
             item, rules = None, [f"{len(cells)} cells, but {len(header)} columns; {advice}"]
         else:
-            item, rules = _parse_record(raw, record, hints, separator)
+            item, rules = _parse_record(raw, record, fields, hints, separator)
         key = to_nfc(raw.get(fields[0].name, ""))
         if key in seen and (key or not rules):
             rules.append(f"{fields[0].name} '{printable(key)}' occurs twice; ids must be unique")
@@ -259,13 +260,15 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
     return Scan(records, problems, header, tuple(broken))
 
 
-def _parse_record(raw: dict[str, str], record: type[R], hints: dict, separator: str) -> tuple[R | None, list[str]]:
+def _parse_record(
+    raw: dict[str, str], record: type[R], fields: tuple, hints: dict, separator: str
+) -> tuple[R | None, list[str]]:
     """(the record of a row's cells, one line for each rule that they break). Use the record only if there are no such lines.
 
     A cell that can't be read is replaced by a valid value, so that the other rules of the record are checked too.
     """
     values, rules = {}, []
-    for field in dataclasses.fields(record):  # type: ignore[arg-type]  # as above
+    for field in fields:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         try:
             if field.name in raw:
@@ -298,6 +301,7 @@ def _lacking_columns(path: Path, header: tuple[str, ...], fields: tuple, togethe
     ]
 
 
+@lru_cache(4096)  # most columns repeat few values
 def _convert(text: str, kind, name: str, separator: str):
     kinds = [k for k in get_args(kind) if k is not type(None)] or [kind]
     if kinds[0] is str:

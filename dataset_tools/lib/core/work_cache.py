@@ -12,6 +12,8 @@ from pathlib import Path
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.errors import UserError
 
+_ENCODER = json.JSONEncoder(sort_keys=True, default=str)
+
 
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes, as hex."""
@@ -35,4 +37,4 @@ def item_key(version: int, *parts) -> str:
     """Cache key of one item, 32 hex digits: a hash of `version`, that of the stage's code, and of `parts`, the strings, numbers and
     dataclasses on which the result depends."""
     plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) and not isinstance(p, type) else p for p in parts]
-    return hashlib.sha256(json.dumps([version, plain], sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return hashlib.sha256(_ENCODER.encode([version, plain]).encode()).hexdigest()[:32]

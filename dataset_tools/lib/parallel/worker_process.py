@@ -59,18 +59,14 @@ class WorkerProcess:
         self.ready = False
         self.assigned: list[int] = []
         """Indices of its items; the first is being processed."""
-        self.next_index: int | None = None
-        """Index of the item after those."""
 
-    def assign(self, index: int, waiting: list[int], items: list, timeout: float | None) -> None:
-        """Give it item `index`, which then waits no more."""
-        waiting.remove(index)
+    def assign(self, index: int, item, timeout: float | None) -> None:
+        """Give it an item, whose index is `index`."""
         self.assigned.append(index)
-        self.next_index = index + 1
         self.timeout = timeout
         if len(self.assigned) == 1:
             self.start_clock()
-        self.send(items[index])
+        self.send(item)
 
     def send(self, item) -> None:
         """Send an item; if the process has died, `receive` says so."""

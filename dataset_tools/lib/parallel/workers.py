@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from dataset_tools.lib.core.cluster import chosen_cluster
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package
 from dataset_tools.lib.core.progress import progress
+from dataset_tools.lib.parallel.runs import Runs
 from dataset_tools.lib.parallel.threads import run_in_threads
 from dataset_tools.lib.parallel.worker_process import NEWS, ProcessLost, WorkerProcess, outcome_calls
 
@@ -78,21 +79,24 @@ def run_all(
             outcome() for outcome in progress(outcome_calls(function, prepare, items), label, len(items), unit=unit)
         ]
     outcomes: list = [None] * len(items)
-    waiting, busy, idle = list(range(len(items))), [], []
+    waiting, busy, idle = Runs(len(items)), [], []
     suspects: set[int] = (
         set()
     )  # items of a process that was lost with two items: either may be the cause, so they run alone now
     try:
         with progress((), label, total=steps or len(items), unit=unit) as bar:
-            while waiting or busy:
-                while waiting and len(busy) < workers:
-                    busy.append(idle.pop() if idle else WorkerProcess(function, prepare))
-                    busy[-1].assign(_choose_next(waiting, busy[-1], busy), waiting, items, timeout)
+            while waiting.left or busy:
+                while waiting.left and len(busy) < workers:
+                    busy.append(worker := idle.pop() if idle else WorkerProcess(function, prepare))
+                    (index,) = waiting.take(worker, 1)
+                    worker.assign(index, items[index], timeout)
                 for worker in busy if prepare else ():
-                    if waiting and len(worker.assigned) == 1:
-                        index = _choose_next(waiting, worker, busy)
-                        if suspects.isdisjoint((worker.assigned[0], index)):
-                            worker.assign(index, waiting, items, timeout)
+                    if waiting.left and len(worker.assigned) == 1 and worker.assigned[0] not in suspects:
+                        (index,) = waiting.take(worker, 1)
+                        if index in suspects:
+                            waiting.give_back([index])
+                        else:
+                            worker.assign(index, items[index], timeout)
                 left = min(worker.deadline for worker in busy) - time.monotonic()
                 connection.wait(
                     [worker.pipe for worker in busy], None if timeout is None else min(max(0.0, left), MAX_WAIT)
@@ -104,9 +108,10 @@ def run_all(
                         continue
                     if kind == "lost":
                         worker.stop()
+                        waiting.release(worker)
                     if kind == "lost" and len(worker.assigned) > 1:
                         suspects.update(worker.assigned)
-                        waiting = sorted(waiting + worker.assigned)
+                        waiting.give_back(worker.assigned)
                         busy.remove(worker)
                         continue
                     index = worker.finish_item()
@@ -121,21 +126,6 @@ def run_all(
         for worker in busy + idle:
             worker.stop()
     return outcomes
-
-
-def _choose_next(waiting: list[int], worker: "WorkerProcess", busy: list["WorkerProcess"]) -> int:
-    """Index of the item for a worker: the one after its last item. If that one is taken, the first of the longest run of waiting
-    items, or its middle if another worker is about to reach the first."""
-    if worker.next_index in waiting:
-        return worker.next_index
-    runs: list[list[int]] = []
-    for index in waiting:
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    longest = max(runs, key=len)
-    return longest[len(longest) // 2] if longest[0] in {other.next_index for other in busy} else longest[0]
 
 
 def outcome_of_failure(error: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:

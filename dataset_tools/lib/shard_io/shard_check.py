@@ -3,6 +3,9 @@
 The following is checked before the first read of a stream: schema version; hard links only; no external or virtual storage; no
 filter but the checksum; names, counts, shapes, dtypes, chunks and stored sizes as declared. The type of an attribute is
 checked before its value is read.
+
+`validate_shard` checks a whole shard. If its content is known, from an earlier look or from an index (shard_index.py), `open_known`
+checks the file and `check_clip` each clip before it is read.
 """
 
 from collections.abc import Iterator
@@ -41,6 +44,10 @@ from dataset_tools.lib.shard_io.shard_format import (
 
 DAMAGE_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 """Exceptions of h5py for damaged files and for types that numpy does not have."""
+NO_ROOM = f"declares more numbers than the file has room for; {REBUILD}"
+OTHER_SHARD = (
+    "it is not the shard that was looked at, or that index.json describes; run python -m dataset_tools.shards again"
+)
 
 
 def open_shard(path: Path) -> h5py.File:
@@ -53,6 +60,11 @@ def open_shard(path: Path) -> h5py.File:
         return h5py.File(path, "r", locking=False)
 
 
+def count_bytes(shard: h5py.File) -> int:
+    """Size of an open shard's file."""
+    return shard.id.get_filesize()
+
+
 def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
     """Validate an untrusted shard. With deep=True also read every stream, which verifies every checksum.
 
@@ -61,16 +73,41 @@ def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: file not found; {REBUILD}")
-    try:
-        with open_shard(path) as shard:
-            return _validate(shard, path, deep)
-    except UserError:
-        raise
-    except DAMAGE_ERRORS as err:
-        raise UserError(f"{path}: not a readable shard ({_first_line(err)}); {REBUILD}") from None
+    with _damage_of_file(path), open_shard(path) as shard:
+        return _validate(shard, path, deep)
 
 
-def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
+def open_known(info: ShardInfo) -> h5py.File:
+    """Open a shard whose content is known. Raises UserError if it can't be read, or has other attributes or another number of clips."""
+    with _damage_of_file(info.path):
+        shard = open_shard(info.path)
+        try:
+            texts, motion_rate = _validate_attributes(shard, info.path)
+            same = motion_rate == info.motion_rate and all(getattr(info, name) == text for name, text in texts.items())
+            if not same or len(shard) != len(info.clips):
+                raise UserError(f"{info.path}: {OTHER_SHARD}")
+        except BaseException:
+            shard.close()
+            raise
+    return shard
+
+
+def check_clip(shard: h5py.File, info: ShardInfo, clip: ClipEntry) -> None:
+    """Raise UserError unless a clip of an open shard is as it is known to be, and can be read safely."""
+    texts = {name: getattr(info, name) for name in FILE_TEXTS}
+    with damage_as_user_error(info.path, clip.clip_id):
+        if clip.clip_id not in shard:
+            raise UserError(f"{info.path}: clip '{clip.clip_id}' is missing; {OTHER_SHARD}")
+        group = _get_hard_linked(shard, clip.clip_id, h5py.Group, info.path)
+        found, _ = _validate_clip(group, clip.clip_id, texts, info.people, info.motion_rate, info.path)
+        if found != clip:
+            raise UserError(f"{info.path}: clip '{clip.clip_id}' differs; {OTHER_SHARD}")
+        if sum(group[name].nbytes for name in group) > count_bytes(shard):
+            raise UserError(f"{info.path} clip '{clip.clip_id}': {NO_ROOM}")
+
+
+def _validate_attributes(shard: h5py.File, path: Path) -> tuple[dict[str, str], int]:
+    """(`FILE_TEXTS` of the file, motion rate)."""
     schema = _read_text(shard, "schema", path)
     known = [f"{SCHEMA_NAME}/{version}" for version in (SCHEMA_VERSION, MOTION_VERSION)]
     if schema not in known:
@@ -94,14 +131,19 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
         raise UserError(f"{path}: motion_rate must be a multiple of {FPS} up to {MAX_MOTION_RATE}, found {motion_rate}")
     if len(shard) > SHARD_CLIPS:
         raise UserError(f"{path}: holds {len(shard)} clips, at most {SHARD_CLIPS} are read")
-    entries, people, room = [], None, path.stat().st_size
+    return texts, motion_rate
+
+
+def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
+    texts, motion_rate = _validate_attributes(shard, path)
+    entries, people, room = [], None, count_bytes(shard)
     for clip_id in sorted(shard):
         group = _get_hard_linked(shard, clip_id, h5py.Group, path)
         entry, people = _validate_clip(group, clip_id, texts, people, motion_rate, path)
         entries.append(entry)
         room -= sum(group[name].nbytes for name in group)
         if room < 0:  # checked before any stream is read into memory
-            raise UserError(f"{path} clip '{clip_id}': declares more numbers than the file has room for; {REBUILD}")
+            raise UserError(f"{path} clip '{clip_id}': {NO_ROOM}")
         if deep:
             with damage_as_user_error(path, clip_id):
                 for name in group:
@@ -194,6 +236,17 @@ def _as_user_error(where) -> Iterator[None]:
         raise
     except ValueError as err:
         raise UserError(f"{where}: {err}") from None
+
+
+@contextmanager
+def _damage_of_file(path: Path) -> Iterator[None]:
+    """Turn errors of h5py into a UserError that names the file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except DAMAGE_ERRORS as err:
+        raise UserError(f"{path}: not a readable shard ({_first_line(err)}); {REBUILD}") from None
 
 
 @contextmanager

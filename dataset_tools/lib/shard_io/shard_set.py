@@ -1,5 +1,8 @@
 """Read shards: windows of any length, in any order, from several processes at once.
 
+What a set holds comes from the folder's index.json or, without a valid one, from opening every shard. In both cases each process checks a
+file when it first opens it, and a clip when it first reads it.
+
 HDF5 takes half a millisecond to read a window, mostly to find its chunks. So a whole clip is read when its first window is
 requested, which also verifies its checksums, and cached in memory; windows are slices of it. The least recently used clips
 are dropped when the cache exceeds `memory` bytes.
@@ -7,6 +10,7 @@ are dropped when the cache exceeds `memory` bytes.
 
 import dataclasses
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +22,7 @@ import numpy as np
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME
-from dataset_tools.lib.shard_io.shard_check import damage_as_user_error, open_shard, validate_shard
+from dataset_tools.lib.shard_io.shard_check import check_clip, damage_as_user_error, open_known, validate_shard
 from dataset_tools.lib.shard_io.shard_format import (
     FILE_TEXTS,
     MOTION_WIDTH,
@@ -28,11 +32,16 @@ from dataset_tools.lib.shard_io.shard_format import (
     ShardInfo,
     check_numbers,
 )
+from dataset_tools.lib.shard_io.shard_index import INDEX, known_shards, read_index
 
 COMMON_FIELDS = ("pose_layout", "i3d_weights")
 """Fields in which corpora must agree to be read together."""
 WEIGHTS_SEPARATOR = " or "
 """Separates the pose weights of several corpora."""
+
+
+MAX_OPEN = 64
+"""Shards that a process has open at once: systems allow 256 to 1024 files."""
 
 
 class Window(NamedTuple):
@@ -50,7 +59,8 @@ class Window(NamedTuple):
 
 @dataclass
 class ShardSet:
-    """All shards `<split>-NNNNN.h5` of a folder. They are validated at once, and each process opens a shard when it first reads it.
+    """All shards `<split>-NNNNN.h5` of a folder. Each process opens and checks a shard when it first reads it. An index that does not fit
+    the folder is said on stderr, and all shards are validated instead.
 
     also: folders of further corpora. Clips with fewer pose slots than others are padded with empty ones, `motion` is left out
     unless all corpora have it, and the pose weights may differ.
@@ -92,8 +102,9 @@ class ShardSet:
                     raise UserError(f"{info.path}: clip '{clip.clip_id}' is in two shards; {REBUILD}")
                 self._locations[clip.clip_id] = (index, clip)
         self.clips = [self._locations[clip_id][1] for clip_id in sorted(self._locations)]
-        self._open: dict[int, h5py.File] = {}
+        self._open: OrderedDict[int, h5py.File] = OrderedDict()
         self._cache: OrderedDict[str, Window] = OrderedDict()
+        self._cached = 0  # bytes
         self._pid = os.getpid()
 
     def _validate_folder(self, folder: Path) -> list[ShardInfo]:
@@ -106,7 +117,14 @@ class ShardSet:
         if [path.name for path in paths] != expected:
             missing = sorted(set(expected) - {path.name for path in paths})
             raise UserError(f"{folder}: shard {missing[0]} is missing among {len(paths)}; {REBUILD}")
-        infos = [validate_shard(path) for path in paths]
+        try:
+            entries = read_index(folder)
+            infos = known_shards(paths, entries) if entries else [validate_shard(path) for path in paths]
+        except UserError as err:
+            if not str(err).startswith(str(folder / INDEX)):
+                raise
+            print(f"note: {err}; reading all {len(paths)} shards instead ({REBUILD})", file=sys.stderr)
+            infos = [validate_shard(path) for path in paths]
         for info in infos:
             for name in (*FILE_TEXTS, "people", "motion_rate"):
                 if getattr(info, name) != getattr(infos[0], name):
@@ -151,13 +169,13 @@ class ShardSet:
         if clip_id in self._cache:
             self._cache.move_to_end(clip_id)
             return self._cache[clip_id]
-        index = self._locations[clip_id][0]
+        index, entry = self._locations[clip_id]
         with damage_as_user_error(self.infos[index].path, clip_id):
-            group = self._file(index)[clip_id]
+            shard = self._file(index)
+            check_clip(shard, self.infos[index], entry)
+            group = shard[clip_id]
             motion = (
-                group["motion"][...]
-                if self.info.motion_rate
-                else np.zeros((group.attrs["frames"], 0, MOTION_WIDTH), np.float32)
+                group["motion"][...] if self.info.motion_rate else np.zeros((entry.frames, 0, MOTION_WIDTH), np.float32)
             )
             clip = Window(**{name: group[name][...] for name in STREAMS}, motion=motion)
             for name, values in zip(Window._fields, clip, strict=True):
@@ -167,20 +185,25 @@ class ShardSet:
         for values in clip:
             values.flags.writeable = False
         self._cache[clip_id] = clip
-        while (
-            len(self._cache) > 1
-            and sum(v.nbytes for clip_streams in self._cache.values() for v in clip_streams) > self.memory
-        ):
-            self._cache.popitem(last=False)
+        self._cached += _count_bytes(clip)
+        while len(self._cache) > 1 and self._cached > self.memory:
+            self._cached -= _count_bytes(self._cache.popitem(last=False)[1])
         return clip
 
     def _file(self, index: int) -> h5py.File:
         # An HDF5 handle must not be used after a fork, so a new process opens its own.
         if self._pid != os.getpid():
-            self._open, self._pid = {}, os.getpid()
+            self._open, self._pid = OrderedDict(), os.getpid()
         if index not in self._open:
-            self._open[index] = open_shard(self.infos[index].path)
+            self._open[index] = open_known(self.infos[index])
+            while len(self._open) > MAX_OPEN:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(index)
         return self._open[index]
 
     def __getstate__(self):
-        return {**self.__dict__, "_open": {}, "_cache": OrderedDict()}
+        return {**self.__dict__, "_open": OrderedDict(), "_cache": OrderedDict(), "_cached": 0}
+
+
+def _count_bytes(clip: Window) -> int:
+    return sum(values.nbytes for values in clip)

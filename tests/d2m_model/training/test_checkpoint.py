@@ -7,8 +7,9 @@ import torch
 
 from d2m_model.training import checkpoint
 from d2m_model.training.curves import Curves, Steps
-from d2m_model.training.shard_data import WindowData
+from d2m_model.training.shard_data import PEAK, WindowData
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 from tests.helpers.builders import build_shards
 
 
@@ -109,6 +110,18 @@ def test_windows_are_whole_seconds_and_batches_follow_from_seed_and_step(tmp_pat
     batch = data.batch(1, 0, 6)
     assert batch.pose.shape == (6, 60, 2, 17, 3) and batch.audio.shape == (6, 44100) and batch.i3d.shape == (6, 2048)
     assert data.clip_audio(0).abs().max().item() == pytest.approx(0.95, abs=1e-6)
+
+
+def test_a_clip_is_first_read_for_the_first_batch_with_it(tmp_path, monkeypatch):
+    build_shards(tmp_path, clips=4, seconds=3)
+    read, real = [], ShardSet._clip
+    monkeypatch.setattr(ShardSet, "_clip", lambda self, clip_id: read.append(clip_id) or real(self, clip_id))
+    data = WindowData(tmp_path, "train", 2, memory=0)
+    assert read == [] and len(data) == 8
+    batch = data.gather([(2, 0), (2, 30)])
+    assert set(read) == {"clip_002"}
+    whole = WindowData(tmp_path, "train", 2).gather([(2, 0), (2, 30)])  # all clips in memory
+    assert torch.equal(batch.audio, whole.audio) and batch.audio.abs().max().item() == pytest.approx(PEAK, abs=1e-6)
 
 
 def test_jitter_stays_inside_the_clip_and_keeps_audio_and_motion_together(tmp_path):

@@ -212,12 +212,34 @@ def test_damaged_pictures_are_counted_and_too_many_are_a_failure(tmp_path):
     )
 
 
+def test_clips_that_are_there_are_not_looked_at_again(tmp_path, monkeypatch):
+    numbered_video(tmp_path / "data/c/download/v.mp4", 30, 4, tone(4))
+    layout = corpus(tmp_path, [("a", "v", 0.5, 1.5), ("b", "v", 2.0, 3.0)])
+    asked, real = [], clips.run_all
+    monkeypatch.setattr(clips, "run_all", lambda f, jobs, *a, **k: asked.append(len(jobs)) or real(f, jobs, *a, **k))
+    first = clips.clips(layout, ClipsParams(workers=1))
+    files = {path.name: path.read_bytes() for path in layout.stage("clips").iterdir()}
+
+    def again(expected, **params):
+        assert clips.clips(layout, ClipsParams(workers=1, **params)) == first and asked.pop() == expected
+        assert {path.name: path.read_bytes() for path in layout.stage("clips").iterdir()} == files
+
+    again(0)
+    again(0, max_cuts=5)  # it judges what is known
+    again(2, max_height=480)  # other clips, although their pictures are as small
+    (layout.stage("clips") / "a.mp4").write_bytes(b"damaged")
+    (layout.stage("clips") / "b.mp4").unlink()
+    again(2, max_height=480)
+    again(0, max_height=480)
+
+
 def test_a_note_in_the_cache_that_can_not_be_read_is_made_again(tmp_path):
     numbered_video(tmp_path / "data/c/download/v.mp4", 30, 2, tone(2))
     layout = corpus(tmp_path, [("a", "v", 0.5, 1.5)])
     first = clips.clips(layout, ClipsParams(workers=1))
     (note,) = layout.cache("clips").glob("*.json")
     note.write_text("{")
+    layout.memo("clips").unlink()
     assert clips.clips(layout, ClipsParams(workers=1)) == first
 
 

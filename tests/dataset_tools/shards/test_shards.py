@@ -2,22 +2,26 @@
 
 import csv
 import shutil
+import time
 
 import numpy as np
 import pytest
 import soundfile
 
+from dataset_tools.lib.core import file_memo
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import SHARD_CLIPS
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 from dataset_tools.shards import __main__ as shards
+from dataset_tools.shards import stage
+from dataset_tools.shards.clip_streams import measure_fit
 from dataset_tools.shards.params import Params
 from tests.helpers.builders import build_clip
 
 ODD_HEADER = b"\x93NUMPY\x01\x00\x10\x00{'descr':[((((((('" + bytes(99)
 """Of which numpy raises what is in no list."""
-PARAMS = "shards: {max_clips: 2, max_frames_apart: 2, min_ok: 0.5}\n"
+PARAMS = "shards: {max_clips: 2, max_frames_apart: 2, min_ok: 0.5, workers: 1}\n"
 
 
 def build_stage_inputs(root, clips=5, seconds=3.0):
@@ -98,6 +102,55 @@ def test_rebuilt_shards_are_byte_identical(tmp_path):
     (folder / "train-00007.h5").write_bytes(b"left over from another run")
     run_stage(layout)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def contents(layout):
+    return {path.name: path.read_bytes() for path in layout.stage("shards").iterdir()}
+
+
+def test_any_number_of_workers_writes_the_same_bytes(tmp_path):
+    layout, _ = build_stage_inputs(tmp_path, clips=7)
+    run_stage(layout)
+    alone = contents(layout)
+    shutil.rmtree(layout.stage("shards"))
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("workers: 1", "workers: 3"))
+    run_stage(layout)
+    assert contents(layout) == alone and len([name for name in alone if name.endswith(".h5")]) == 4
+
+
+def test_only_shards_with_changed_clips_are_written_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_memo, "SETTLED", 0.0)
+    read = []
+    monkeypatch.setattr(
+        stage, "measure_fit", lambda clip, **more: read.append(clip.clip_id) or measure_fit(clip, **more)
+    )
+    layout, made = build_stage_inputs(tmp_path)
+
+    def build():
+        time.sleep(0.02)  # longer than a tick of the file system's clock
+        read.clear()
+        run_stage(layout)
+        return {path.name: path.stat().st_mtime_ns for path in layout.stage("shards").glob("*.h5")}, list(read)
+
+    first, all_read = build()
+    before = contents(layout)
+    assert all_read == [clip.clip_id for clip in made]
+    assert build() == (first, []) and contents(layout) == before
+
+    np.save(layout.stage("pose") / "clip_002.npy", made[2].pose[::-1].copy())
+    second, read_now = build()
+    assert read_now == ["clip_002"]
+    assert [name for name in first if first[name] != second[name]] == ["train-00001.h5"]
+    assert np.array_equal(ShardSet(layout.stage("shards"), "train").read("clip_002").pose, made[2].pose[::-1])
+
+    shutil.rmtree(layout.stage("shards"))  # as DVC does
+    build()
+    np.save(layout.stage("pose") / "clip_002.npy", made[2].pose)
+    build()
+    assert contents(layout) == before
+
+    (layout.stage("shards") / "train-00000.h5").write_bytes(b"damaged")
+    assert build()[1] == [] and contents(layout) == before
 
 
 @pytest.mark.parametrize(

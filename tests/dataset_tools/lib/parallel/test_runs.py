@@ -68,3 +68,10 @@ def test_sites_take_turns():
     sites = Sites(["a", "a", "a", "b", "b"], 9)
     assert [sites.take("w", 5) for _ in range(6)] == [[0], [3], [1], [4], [2], []]
     assert sites.most_at_once == 5 and Sites(["a", "a", "b", "", ""], 1).most_at_once == 4
+
+
+def test_a_choice_looks_at_no_list_of_the_items():
+    runs = Runs(10**15)
+    assert runs.take("a", 1) == [0] and runs.take("b", 1) == [(10**15 + 1) // 2]
+    runs.give_back([0])
+    assert runs.take("a", 1) == [1] and runs.take("c", 1) == [0] and runs.left == 10**15 - 3

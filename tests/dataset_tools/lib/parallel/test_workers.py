@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -103,21 +102,6 @@ def test_a_process_has_neighbours_one_after_the_other(processes):
     found = run_all(who, list(range(24)), processes, "test", prepare=str, failed=lambda item, reason: reason)
     changes = sum(a != b for a, b in itertools.pairwise(found))
     assert len(set(found)) <= processes and changes <= 4 * (processes - 1)
-
-
-@pytest.mark.parametrize(
-    ("waiting", "of_mine", "of_others", "expected"),
-    [
-        ([0, 1, 2, 3], None, [], 0),
-        ([1, 2, 3, 4], None, [1], 3),  # the other is on its way through the first half
-        ([3, 4, 8, 9], 8, [3], 8),  # mine
-        ([3, 7, 8, 9], 6, [3], 7),  # a run that nobody is coming to
-        ([4], None, [4], 4),
-    ],
-)
-def test_the_next_item_is_a_neighbour_or_half_of_what_another_has_left(waiting, of_mine, of_others, expected):
-    mine, *others = (SimpleNamespace(next_index=index) for index in [of_mine, *of_others])
-    assert workers._choose_next(waiting, mine, [mine, *others]) == expected
 
 
 @pytest.mark.parametrize(("item", "error"), [("raise", UserError), ("exit", RuntimeError)])

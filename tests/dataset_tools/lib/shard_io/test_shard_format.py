@@ -2,13 +2,13 @@
 
 import random
 from dataclasses import replace
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io import shard_check
 from dataset_tools.lib.shard_io.shard_check import validate_shard
 from dataset_tools.lib.shard_io.shard_format import write_shard
 from dataset_tools.lib.shard_io.shard_set import ShardSet
@@ -216,12 +216,14 @@ def test_numbers_beyond_what_a_stream_can_hold_are_found_too(tmp_path, name, pla
 def test_what_a_shard_claims_must_fit_into_its_file(tmp_path, monkeypatch):
     path = edited(tmp_path, lambda shard: None)
     size = sum(stream.nbytes for clip in h5py.File(path).values() for stream in clip.values())
-    real = type(path).stat
-    monkeypatch.setattr(
-        type(path), "stat", lambda self, **k: SimpleNamespace(st_size=size - 1, st_mode=real(self, **k).st_mode)
-    )
+    shards = ShardSet(tmp_path, "train")
+    monkeypatch.setattr(shard_check, "count_bytes", lambda shard: size - 1)
     with pytest.raises(UserError, match="clip_001': declares more numbers than the file has room for"):
         validate_shard(path)
+    assert shards.read("clip_000")
+    monkeypatch.setattr(shard_check, "count_bytes", lambda shard: size // 2 - 1)
+    with pytest.raises(UserError, match="clip_001': declares more numbers than the file has room for"):
+        shards.read("clip_001")
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(100)])
