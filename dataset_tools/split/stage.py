@@ -12,6 +12,7 @@ from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import read_published
+from dataset_tools.lib.core.packs import is_stored, local_file
 from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, leaks, read_records, write_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 from dataset_tools.split.params import Params
@@ -153,7 +154,7 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
     rule: `same_recording` of Params. Returns (items, findings for the summary). With 'merge', the items of songs that are one
     recording have the same `recording`.
     """
-    audio = [] if rule == "ignore" else [item for item in items if (folder / f"{item.clip_id}.wav").is_file()]
+    audio = [] if rule == "ignore" else [item for item in items if is_stored(folder / f"{item.clip_id}.wav")]
     compared: dict[str, Any] = {"rule": rule, "clips": len(audio), "same": []}
     if rule == "ignore":
         return items, compared | {"said": "by ear: not checked (same_recording is ignore)"}
@@ -200,7 +201,8 @@ def _refuse_same_recordings(compared: dict, rows: list[SplitRow], source: str) -
 
 def _read_audio(path: Path):
     try:
-        found = read_samples(path)
+        with local_file(path) as file:
+            found = read_samples(file)
     except Unreadable as err:
         raise UserError(f"{path}: not readable ({err.reason}); run python -m dataset_tools.audio again") from None
     if found.rate != SAMPLE_RATE or found.channels != 1:

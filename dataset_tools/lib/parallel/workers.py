@@ -19,13 +19,16 @@ import traceback
 import weakref
 from collections.abc import Callable
 from multiprocessing import connection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dataset_tools.lib.core.cluster import chosen_cluster
+from dataset_tools.lib.core.cluster import chosen_cluster, chosen_storage
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel.runs import Runs
 from dataset_tools.lib.parallel.worker_process import ProcessLost, WorkerProcess, outcome_calls
+
+if TYPE_CHECKING:
+    from dataset_tools.lib.parallel.carrier import ItemFiles
 
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
@@ -38,6 +41,7 @@ def run_all(
     function: Callable[..., O], items: list[I], workers: int, label: str, *,
     prepare: Callable[[I], P] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
     steps: int | None = None, unit: str = "clip", gpus: float = 0.0,
+    files: Callable[[I], "ItemFiles"] | None = None,
 ) -> list[O]:  # fmt: skip
     """[function(item) for item in items], computed by `workers` processes, or on the cluster that was chosen by `choose_cluster`.
 
@@ -50,15 +54,29 @@ def run_all(
     unit: what the bar counts, in the singular.
     gpus: the share of a GPU that a process uses. Only a cluster looks at it; `workers` is for local processes only.
 
+    files: the files of an item, for a cluster whose machines share no folder (`carrier.py`). Without it, the items of such a run stay in
+    processes of this machine.
+
     On a cluster, items whose process or machine is lost are tried again (docs/cluster.md); all else is as in local processes.
 
     A process gets its items in order and, as far as possible, neighbouring ones, so that it can reuse what they share.
     """
-    if items and chosen_cluster():
+    storage = chosen_storage()
+    if items and chosen_cluster() and (files or not storage):
+        from dataset_tools.lib.parallel.carrier import Carrier
         from dataset_tools.lib.parallel.ray_cluster import run_all_on_ray  # imports ray, which is an extra
 
         return run_all_on_ray(
-            function, items, label, prepare=prepare, failed=failed, timeout=timeout, steps=steps, unit=unit, gpus=gpus
+            function,
+            items,
+            label,
+            prepare=prepare,
+            failed=failed,
+            timeout=timeout,
+            steps=steps,
+            unit=unit,
+            gpus=gpus,
+            carrier=Carrier(storage, files) if storage and files else None,
         )
     if failed is None and steps is None and (workers <= 1 or len(items) <= 1):
         return [
