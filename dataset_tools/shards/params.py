@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from dataset_tools.lib.core.limits import SHARD_CLIPS
 from dataset_tools.lib.core.params import require
 
-EXPORTS = ("webdataset", "released")
-"""Formats of others that shards are written in."""
+EXPORTS = ("webdataset", "released", "hdf5")
+"""Formats in which shards are exported; hdf5: as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
