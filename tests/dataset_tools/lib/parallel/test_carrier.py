@@ -1,6 +1,9 @@
 """Items' files go through an object store to processes that share no folder with the driver, and come back."""
 
 import os
+import signal
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,10 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import DATA_STAGES, Layout
 from dataset_tools.lib.core.packs import local_file, stored_names
 from dataset_tools.lib.parallel.carrier import CarriedCall, Carrier, ItemFiles
-from tests.conftest import command
+from dataset_tools.lib.parallel.workers import run_all
+from tests.conftest import ROOT, command
 from tests.helpers.object_store import object_store
+from tests.helpers.within import run_within
 from tests.integration.test_kill import for_clips
 
 STORAGE = "s3://exchange/run"
@@ -110,6 +115,44 @@ def test_a_damaged_input_is_refused(store, machines):
     assert not list(Path().rglob("*.txt"))
 
 
+def shout_or_die(number: int) -> str:
+    """As `shout`; but the first process that works on item 2 is killed when it has written its output."""
+    said = shout(number)
+    marker = Path(os.environ["D2M_TEST_MARKER"])
+    if number == 2 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return said
+
+
+def run_on_ray() -> None:
+    """In a process of its own: `shout_or_die` on a cluster that is started for it."""
+    choose_cluster("auto")
+    choose_storage(as_path(STORAGE))
+    said = run_all(shout_or_die, list(range(6)), 2, "test", failed=lambda item, reason: reason, files=files_of)
+    assert said == [f"did {number}" for number in range(6)], said
+
+
+@pytest.fixture
+def ray_alone(monkeypatch):
+    """No other cluster of this machine is seen. The folder's name is short: sockets in it may have 107 letters."""
+    pytest.importorskip("ray")
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield
+
+
+def test_an_item_whose_process_is_killed_is_done_elsewhere(store, machines, ray_alone, tmp_path):
+    for number in range(6):
+        put(f"in/{number}.txt", f"item {number}, ")
+    put(str(SHARED), "weights")
+    code = f"from {run_on_ray.__module__} import run_on_ray; run_on_ray()"
+    settings = {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "D2M_TEST_MARKER": str(tmp_path / "killed")}
+    done = run_within(300, [sys.executable, "-c", code], env=os.environ | settings)
+    assert done.returncode == 0 and (tmp_path / "killed").exists(), done.stderr[-3000:]
+    assert [Path(f"out/{n}.txt").read_text() for n in range(6)] == [f"ITEM {n}, WEIGHTS" for n in range(6)]
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Stage/name -> bytes of every file of the data stages, in a pack or not, and of their tables."""
     found = {}
@@ -121,9 +164,8 @@ def tree(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def test_stages_on_ray_without_a_shared_folder_give_the_same_bytes(store, tmp_path):
+def test_stages_on_ray_without_a_shared_folder_give_the_same_bytes(store, ray_alone, tmp_path):
     """The processes work in folders of their own. There is nothing but what came through the store."""
-    pytest.importorskip("ray")
     found = {}
     for place, pack, more in (("near", 0, ""), ("far", 2, f"cluster: auto\nstorage: {STORAGE}\n")):
         folder = tmp_path / place
