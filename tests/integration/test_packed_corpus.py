@@ -86,10 +86,11 @@ def test_those_who_show_clips_read_them(packed, tmp_path):
     from d2m_model.report.stage import clip_card
     from d2m_model.studio.jobs import Jobs
     from d2m_model.studio.params import Params
-    from d2m_model.studio.stage import application, clips_of
+    from d2m_model.studio.stage import clips_of
     from dataset_tools.lib.core.params import load_params
     from dataset_tools.lib.core.timebase import SAMPLE_RATE
     from dataset_tools.lib.shard_io.shard_set import ShardSet
+    from tests.d2m_model.studio.conftest import CHANGE, client_of
 
     layout = Layout(root=packed, corpus="demo")
     test = [clip["id"] for clip in clips_of(layout, Params().split)]
@@ -98,9 +99,7 @@ def test_those_who_show_clips_read_them(packed, tmp_path):
     done = command(packed, "python", "-m", "dataset_tools.pose", "--overlay", test[0], "--out", str(tmp_path / "o.mp4"))
     assert done.returncode == 0 and (tmp_path / "o.mp4").stat().st_size > 1000, done.stderr
     jobs = Jobs(layout, Params())
-    client = application(layout, jobs, "t" * 40, [], 8322).test_client()
-    client.set_cookie("studio-8322", "t" * 40)
-    answer = client.post("/api/jobs/from-clip", json={"clip": test[0]}, headers={"X-Studio": "1"})
+    answer = client_of(jobs).post("/api/jobs/from-clip", json={"clip": test[0]}, headers=CHANGE)
     assert answer.status_code == 201, answer.text
     with local_file(path) as video:
         data = video.read_bytes()
