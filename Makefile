@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PATH="$(CURDIR)/$(BIN):$$PAT
 
 # New pins, without the address of any index; those that still fit stay. The extra beats is not among them: where beat-this is, rhythm
 # may track music by it, with weights that must be fetched.
-EXTRAS := $(foreach extra,download pose train baselines studio listen ray dev,--extra $(extra)) --group alone
+EXTRAS := $(foreach extra,download pose train baselines studio listen ray storage dev,--extra $(extra)) --group alone
 LOCK := printf 'setuptools<81\nwheel\nninja\nuv==0.13.9\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url $(EXTRAS) pyproject.toml - -o requirements.lock
 
 # In one pass, and compiled, for where Python may write no bytecode each process would compile all it imports (6 of the 10 s that a

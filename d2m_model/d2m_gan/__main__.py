@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
                 )
                 say("d2m_gan", f"{name}: {motion.name} and {generator.name} taken as published, not trained")
             return 0
-        also = [dataclasses.replace(layout, corpus=corpus).stage("shards") for corpus in params.also]
+        also = [dataclasses.replace(layout, corpus=corpus, shards=None).stage("shards") for corpus in params.also]
         run = training_run(layout, "d2m_gan", name, params, [shards, decoder, *also], options, args.resume)
         metrics = train(shards, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name, run, also)
     if metrics:

@@ -29,7 +29,7 @@ def refuse_held_out(shards: Path, also: Sequence[Path]) -> None:
     for folder in also:
         theirs = ShardSet(folder, "train").clips
         for split in ("val", "test"):
-            held = ShardSet(shards, split).clips if any(Path(shards).glob(f"{split}-*.h5")) else []
+            held = ShardSet(shards, split).clips if any(shards.glob(f"{split}-*.h5")) else []
             for kind in ("clip_id", "song"):
                 if shared := {getattr(c, kind) for c in held} & {getattr(c, kind) for c in theirs}:
                     raise UserError(

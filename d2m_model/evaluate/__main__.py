@@ -21,7 +21,7 @@ from d2m_model.metrics.paired_folders import read_systems
 from d2m_model.metrics.scoring import PROTOCOLS
 from d2m_model.metrics.systems import file_name
 from dataset_tools.lib.core.atomic import check_writable, write_text
-from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
+from dataset_tools.lib.core.cli import add_shards_option, layout_of, run, say, stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
@@ -99,6 +99,7 @@ def on_corpus(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = stage_parser("d2m_model.evaluate", __doc__)
+    add_shards_option(parser)
     parser.add_argument(
         "--generated",
         nargs="+",

@@ -11,7 +11,7 @@ from d2m_model.generate.params import FARTHEST_SHIFT, MOTION, Params, check_temp
 from d2m_model.nets.variants import PRIOR
 from d2m_model.rhythm.beats_file import EXPORTED
 from dataset_tools.lib.core.atomic import check_writable
-from dataset_tools.lib.core.cli import stage_parser
+from dataset_tools.lib.core.cli import add_shards_option, stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.names import check_user_name
@@ -26,6 +26,7 @@ ON_BEATS = ("tempo", "snap", "shift", "beats_out")
 def parser_of(doc: str) -> argparse.ArgumentParser:
     """The parser of `python -m d2m_model.generate`; doc: text of its help."""
     parser = stage_parser("d2m_model.generate", doc)
+    add_shards_option(parser)
     parser.add_argument("--level", choices=(*LEVELS, "both"), help="level of the codec, or both levels (default: high)")
     parser.add_argument("--variant", help="'prior' (default), or a trained variant of d2m_gan, such as full")
     parser.add_argument("--video", type=Path, help="your own dance video, or a folder of them")

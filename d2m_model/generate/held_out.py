@@ -24,7 +24,7 @@ def held_out_clips(shards: Path, count: int) -> tuple[ShardSet, list[ClipEntry]]
 
     Raises UserError if there are fewer than two songs.
     """
-    split = "val" if any(Path(shards).glob("val-*.h5")) else "test"
+    split = "val" if any(shards.glob("val-*.h5")) else "test"
     found = ShardSet(shards, split)
     clips = _spread(found.clips, count)
     if len({c.song for c in clips}) < 2:

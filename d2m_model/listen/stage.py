@@ -13,6 +13,7 @@ from d2m_model.listen.store import Store
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import frames_to_samples
 from dataset_tools.lib.shard_io.shard_set import ShardSet
@@ -69,7 +70,8 @@ def make_files(
     write_media(folder, secret, [s for s in stimuli if s.task == "headphones"], music)
     for clip in progress(clips, "listen: files", unit="clip"):
         mine = [s for s in stimuli if s.task != "headphones" and s.clip == clip]
-        write_media(folder, secret, mine, music, layout.stage("clips") / f"{clip}.mp4", frames[clip])
+        with local_file(layout.stage("clips") / f"{clip}.mp4") as video:
+            write_media(folder, secret, mine, music, video, frames[clip])
 
 
 def application(layout: Layout, params: Params):

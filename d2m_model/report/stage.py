@@ -24,6 +24,7 @@ from d2m_model.report.crops import crop_cards
 from d2m_model.report.params import Params
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.params import read_names
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_samples
@@ -86,7 +87,8 @@ def clip_card(
         "tracks": [],
     }
     if media:
-        card["video"] = base64.b64encode(media["video"].read_bytes()).decode()
+        with local_file(media["video"]) as video:
+            card["video"] = base64.b64encode(video.read_bytes()).decode()
         shown = sorted(made, key=lambda n: order.index(n) if n in order else len(order))
         kinds = dict.fromkeys(models, "model") | dict.fromkeys(baselines, "baseline") | dict.fromkeys(others, "other")
         tracks = [(n, made[n], kinds[n]) for n in shown]

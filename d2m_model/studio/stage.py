@@ -12,6 +12,7 @@ from d2m_model.studio.jobs import Jobs
 from dataset_tools.lib.core.atomic import atomic_write, publish
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.packs import is_stored
 from dataset_tools.lib.core.timebase import frames_to_seconds
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def application(layout: Layout, jobs: Jobs, session: "Session", folders: list[Pa
 
     def clip_file(clip_id: str) -> Path | None:
         path = layout.stage("clips") / f"{clip_id}.mp4"
-        return path if clip_id in known and path.is_file() else None
+        return path if clip_id in known and is_stored(path) else None
 
     there = [clip for clip in clips if clip_file(clip["id"])]
     return create_app(jobs, session, clips=there, clip_file=clip_file, folders=folders)

@@ -21,6 +21,7 @@ from d2m_model.studio.session import LOCKED, Session
 from dataset_tools.lib.core.atomic import atomic_write, publish
 from dataset_tools.lib.core.errors import UserError, describe_disk_error
 from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.packs import local_file
 
 BLOCK = 1 << 20
 YEAR = 365 * 24 * 3600
@@ -83,8 +84,9 @@ def create_app(
         source = clip_file(name)
         if source is None:
             raise Unknown(name)
-        job = jobs.new(f"{name}.mp4", source.suffix)
-        return _received(job, lambda target: publish(source, target)), 201
+        with local_file(source) as file:
+            job = jobs.new(f"{name}.mp4", source.suffix)
+            return _received(job, lambda target: publish(file, target)), 201
 
     @app.post("/api/projects")
     def upload_project():

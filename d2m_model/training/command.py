@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import dataclass
 
-from dataset_tools.lib.core.cli import stage_parser
+from dataset_tools.lib.core.cli import add_shards_option, stage_parser
 from dataset_tools.lib.core.params import require
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -52,8 +52,9 @@ class TrainingParams:
 
 
 def training_parser(module: str, doc: str) -> argparse.ArgumentParser:
-    """`lib.core.cli.stage_parser` with the option --resume, which every training stage has."""
+    """`lib.core.cli.stage_parser` with the options --resume and --shards, which every training stage has."""
     parser = stage_parser(module, doc)
+    add_shards_option(parser)
     parser.add_argument(
         "--resume", action="store_true", help="go on where an earlier run with equal inputs and parameters stopped"
     )

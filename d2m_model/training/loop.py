@@ -30,6 +30,7 @@ from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
+from dataset_tools.lib.shard_io.shard_index import shard_hashes
 
 VERSION = 1  # of the checkpoints that a training continues from
 PACKAGE = Path(__file__).parents[1]
@@ -99,12 +100,19 @@ def training_run(
 
     name: subfolder of the stage's folder for the results, '' for that folder itself. options: those of its command line.
     """
-    files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
+    folders, files = [f for f in inputs if f.is_dir()], [f for f in inputs if f.is_file()]
     parts = ("nets", "losses", "training", *{"prior": ["rhythm"]}.get(stage, []), stage)
     code = [f for part in parts for f in sorted((PACKAGE / part).rglob("*.py"))]
-    key = item_key(VERSION, params, name, distributed.world_size(), [file_sha256(f) for f in files + code])
+    key = item_key(
+        VERSION,
+        params,
+        name,
+        distributed.world_size(),
+        [*(h for f in folders for h in shard_hashes(f)), *map(file_sha256, files + code)],
+    )
     folder = layout.cache(stage) / layout.corpus / (name or stage)
     root = "" if layout.root == Path(".") else f" --root {layout.root}"
+    root += f" --shards {layout.shards}" if layout.shards else ""
     again = f"python -m d2m_model.{stage} --corpus {layout.corpus}{root} {options}".rstrip() + " --resume"
     return Run(
         stage=stage,

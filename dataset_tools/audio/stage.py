@@ -17,6 +17,7 @@ from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.lib.core.work_cache import item_key
 from dataset_tools.lib.video.video_io import read_audio
@@ -52,6 +53,11 @@ class Job(ClipJob):
         return {f"{self.clip.id}.wav": self.cache}
 
     @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The wav file and the columns of its row."""
+        return self.cache, self.facts_file
+
+    @property
     def facts_file(self) -> Path:
         """JSON file with the columns of the row, written after the wav file."""
         return self.cache.with_suffix(".json")
@@ -69,7 +75,8 @@ def extract(job: Job, _: None) -> None:
     """Write the audio of one clip into the cache. Raises UserError, with the reason, if there is none."""
     frames = job.clip.frames
     check_frames(frames)
-    found = read_audio(job.video)
+    with local_file(job.video) as video:
+        found = read_audio(video)
     if found is None:
         raise UserError("the clip has no audio")
     seconds = found[0].shape[1] / found[1]
@@ -117,5 +124,5 @@ def audio(layout: Layout, params: Params) -> list[AudioRow]:
     ]
     return compute_clips(
         layout, STAGE, gone, jobs, AudioRow, begin=begin, work=extract, measure=measure, facts={},
-        workers=params.workers, timeout=params.timeout, suffix=".wav",
+        workers=params.workers, timeout=params.timeout, pack=params.pack, suffix=".wav",
     )  # fmt: skip

@@ -12,13 +12,15 @@ from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.clips.params import Params
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.download.rows import DownloadRow
-from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish, remove_partial_files, write_text
+from dataset_tools.lib.core.atomic import prepare_folder, publish, remove_partial_files, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import how_to_fill, load_manifest
+from dataset_tools.lib.core.pack_files import keep_files, publish_packs
 from dataset_tools.lib.core.schema import Clip, Song, read_records, write_records
 from dataset_tools.lib.core.work_cache import item_key
+from dataset_tools.lib.parallel.carrier import ItemFiles
 from dataset_tools.lib.parallel.workers import run_all
 
 STAGE = "clips"
@@ -54,6 +56,11 @@ class Job:
         return self.target / f"{self.clip.clip_id}.mp4"
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The cached clip and, unless the clips go into packs, the published one."""
+        return (self.cached_clip,) if self.params.pack else (self.cached_clip, self.published)
+
+    @property
     def cached_facts_file(self) -> Path:
         """Path of the JSON file with the properties of the cached clip."""
         return self.cached_clip.with_suffix(".json")
@@ -67,6 +74,15 @@ class Job:
             )
         except (OSError, ValueError):
             return None
+
+
+def files_of(job: Job) -> ItemFiles:
+    """The files of a job, for machines that share no folder. The clip itself, if it is in the cache, takes the place of its video."""
+    if job.clip.start is None or job.video is None or job.video.status != "ok":
+        return ItemFiles((), ())
+    cached = (job.cached_clip, job.cached_facts_file)
+    video = job.videos / f"{job.clip.video_id}.mp4"
+    return ItemFiles(cached if job.cached_facts is not None else (video,), (*cached, *job.files[1:]))
 
 
 class ClipDecoder:
@@ -114,7 +130,7 @@ def cut(job: Job, decoded: Cut | ClipRow | None) -> ClipRow:
         numbers = done | {"crop_x": part["x"], "crop_y": part["y"], "crop_w": part["width"], "crop_h": part["height"]}
         write_text(job.cached_facts_file, json.dumps(numbers))
     row = judge(job, job.cached_facts)
-    if row.status == "ok":
+    if row.status == "ok" and not job.params.pack:
         publish(job.cached_clip, job.published)
     return row
 
@@ -175,21 +191,28 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
     prepare_folder(target, "rows.csv")
     remove_partial_files(layout.cache(STAGE))
     todo = [job for job in jobs if job.clip.clip_id not in known]
-    cuts = run_all(cut, todo, params.workers, STAGE, prepare=ClipDecoder(), failed=failed, timeout=params.timeout)
+    cuts = run_all(
+        cut, todo, params.workers, STAGE, prepare=ClipDecoder(), failed=failed, timeout=params.timeout, files=files_of
+    )
     for job, row in zip(todo, cuts, strict=True):
-        before = stamps((job.cached_clip, job.published)) if row.status == "ok" else []
+        before = stamps(job.files) if row.status == "ok" else []
         if before and (facts := job.cached_facts):
             memo.keep(job.clip.clip_id, facts, before, own=True)
     rows = sorted([*known.values(), *cuts], key=lambda row: row.id)
     assert len(rows) == len(jobs)
-    keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
+    done = {row.id for row in rows if row.status == "ok"}
+    files = {job.published.name: job.cached_clip for job in jobs if job.clip.clip_id in done}
+    if params.pack:
+        publish_packs(target, files, ".mp4", params.pack, memo)
+    else:
+        keep_files(target, files.keys(), ".mp4")
     write_records(target / "rows.csv", rows, ClipRow)
     memo.save()
     return rows
 
 
 def _recall(memo: FileMemo, job: Job) -> dict | None:
-    """Properties of a clip that is in the cache and in the stage's folder as an earlier run left it; else None."""
+    """Properties of a clip that is in the cache, and in the stage's folder, as an earlier run left it; else None."""
     if job.clip.start is None or job.video is None or job.video.status != "ok":
         return None
-    return memo.recall(job.clip.clip_id, (job.cached_clip, job.published))
+    return memo.recall(job.clip.clip_id, job.files)

@@ -30,6 +30,7 @@ from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.packs import is_stored, local_file
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.timebase import FPS
 
@@ -116,14 +117,15 @@ def measure_corpus(layout: Layout) -> list[ClipMeasurement]:
             layout.stage("sources") / "truth" / f"{clip.id}.npz",
             layout.stage("pose") / f"{clip.id}.npy",
         )
-        if clip.status != "ok" or not found.exists():
+        if clip.status != "ok" or not is_stored(found):
             continue
         if not truth_file.exists():
             raise UserError(f"{truth_file}: file not found; only a rendered corpus can be measured")
         truth = np.load(truth_file, allow_pickle=False)["keypoints"].astype(float)
         scale = np.array([clip.width / clip.crop_w, clip.height / clip.crop_h])
         truth[..., :2] = (truth[..., :2] - (clip.crop_x, clip.crop_y) + 0.5) * scale - 0.5
-        pose = np.load(found, allow_pickle=False)
+        with local_file(found) as file:
+            pose = np.load(file, allow_pickle=False)
         if pose.shape[2] != truth.shape[2]:
             raise UserError(f"{found}: {pose.shape[2]} joints; measure with pose.layout coco17")
         out.append(measure(clip.id, pose, truth, (clip.width, clip.height)))

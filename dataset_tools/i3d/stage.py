@@ -30,6 +30,11 @@ class Job(ClipJob):
     settings: tuple
     """Arguments of `_extractor`: everything but the video that the features depend on."""
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The video and the networks' weights."""
+        return self.video, *(Path(name) for name in self.settings[:3] if name)
+
 
 def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     """Compute the features of all clips that are ok, publish them with rows.csv, and return the rows.
@@ -51,7 +56,7 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
         jobs.append(Job(clip=clip, video=video, cache=cache / f"{key}.npy", settings=settings))
     return compute_clips(
         layout, "i3d", clips, jobs, FeatureRow, begin=begin, work=work, measure=measure, judge=judge, facts={"weights": label},
-        workers=params.workers, timeout=params.timeout, gpus=params.gpus,
+        workers=params.workers, timeout=params.timeout, pack=params.pack, gpus=params.gpus,
     )  # fmt: skip
 
 

@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dataset_tools.lib.core.array_file import write_npy
-from dataset_tools.lib.core.atomic import keep_only, prepare_folder, remove_partial_files
+from dataset_tools.lib.core.atomic import prepare_folder, remove_partial_files
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.pack_files import keep_files, publish_packs
 from dataset_tools.lib.core.schema import Row, write_records
 from dataset_tools.lib.core.work_cache import is_complete_array
+from dataset_tools.lib.parallel.carrier import ItemFiles
 from dataset_tools.lib.parallel.workers import run_all
 
 C = TypeVar("C", bound=Row)
@@ -46,10 +48,25 @@ class ClipJob:
         """Whether all files are in the cache and can be read. Damaged ones are removed, so that they are computed again."""
         return all([is_complete_array(path) for path in self.files.values()])
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Files that are read."""
+        return (self.video,)
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Files that are written."""
+        return tuple(self.files.values())
+
     def keep(self, *arrays: np.ndarray) -> None:
         """Write the arrays to the cache, in the order of `files`. Each file is complete or absent."""
         for path, values in zip(self.files.values(), arrays, strict=True):
             write_npy(path, values)
+
+
+def files_of(job: ClipJob) -> ItemFiles:
+    """The files of a job, for machines that share no folder."""
+    return ItemFiles(inputs=job.inputs, outputs=job.outputs)
 
 
 def cut_videos(layout: Layout, clips: Iterable[C], label: str) -> list[tuple[C, Path, str]]:
@@ -71,7 +88,7 @@ def cut_videos(layout: Layout, clips: Iterable[C], label: str) -> list[tuple[C, 
 def compute_clips(
     layout: Layout, stage: str, clips: Sequence[Row], jobs: Sequence[J], record: type[R], *,
     begin: Callable[[J], Any], work: Callable[[J, Any], None], measure: Callable[[J], dict], facts: dict[str, str],
-    workers: int, timeout: float, judge: Callable[[J, dict], dict] = lambda job, measured: measured,
+    workers: int, timeout: float, pack: int = 0, judge: Callable[[J, dict], dict] = lambda job, measured: measured,
     suffix: str = ".npy", gpus: float = 0.0,
 ) -> list[R]:  # fmt: skip
     """Compute the arrays that are not in the cache, publish the arrays of the rows that are ok, and write rows.csv. It has one
@@ -81,7 +98,7 @@ def compute_clips(
     them raises an exception, the job's row is 'failed'. measure: what the stage says about arrays, as JSON; it is remembered and depends
     on the arrays alone. judge: gives columns of the row of a clip with arrays, from what was measured. The row is 'ok' unless they
     include another `status`. facts: columns with the same value for all jobs. workers, timeout (seconds per clip), gpus: as in
-    `run_all`. suffix: of the stage's files.
+    `run_all`. pack: files of a pack, as in `publish_packs`; 0: no packs. suffix: of the stage's files.
     """
     folder, cache = layout.stage(stage), layout.cache(stage)
     remove_partial_files(cache)
@@ -90,12 +107,12 @@ def compute_clips(
     todo = [job for job in jobs if measured[job.clip.id] is None and not job.complete]
     reasons = run_all(
         partial(_work, work=work), todo, workers, stage, prepare=partial(_begin, begin=begin),
-        failed=lambda job, reason: reason, timeout=timeout, gpus=gpus,
+        failed=lambda job, reason: reason, timeout=timeout, gpus=gpus, files=files_of,
     )  # fmt: skip
     reason_of = dict(zip((job.clip.id for job in todo), reasons, strict=True))
 
     prepare_folder(folder, "rows.csv")
-    rows, names = [], set()
+    rows, files = [], {}
     for job in jobs:
         if reason := reason_of.get(job.clip.id):
             rows.append(record(id=job.clip.id, status="failed", reason=reason, **facts))
@@ -106,14 +123,17 @@ def compute_clips(
             memo.keep(job.cache.name, found := measure(job), before, own=True)
         rows.append(row := record(id=job.clip.id, **facts | {"status": "ok"} | judge(job, found)))
         if row.status == "ok":
-            names.update(job.files)
-            for name, path in job.files.items():
-                if not memo.is_copy(path, f"{folder}/{name}"):
-                    memo.publish(path, folder / name, own=True)
-    memo.sync_copies()
+            files |= job.files
+    if pack:
+        publish_packs(folder, files, suffix, pack, memo)
+    else:
+        for name, path in files.items():
+            if not memo.is_copy(path, f"{folder}/{name}"):
+                memo.publish(path, folder / name, own=True)
+        memo.sync_copies()
+        keep_files(folder, files.keys(), suffix)
     done = {row.id for row in rows}
     rows += [record(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
-    keep_only(folder, names, suffix)
     write_records(folder / "rows.csv", rows, record)
     memo.save()
     return rows

@@ -38,6 +38,8 @@ class Params:
     """Time limit for one clip, in seconds; a clip that takes longer becomes a failed row."""
     min_ok: float = 0.9
     """Fraction of the clips that must be ok."""
+    pack: int = 0
+    """Put the files of about so many clips into one (docs/scale.md); 0: each clip has its own files."""
 
     def __post_init__(self):
         require(self.layout in SOURCES, f"layout must be one of {', '.join(SOURCES)}, found '{self.layout}'")
@@ -57,3 +59,4 @@ class Params:
         require(self.gap_frames >= 0, f"gap_frames must be at least 0, found {self.gap_frames}")
         for name in ("min_coverage", "min_ok"):
             require(0 <= getattr(self, name) <= 1, f"{name} must be 0..1, found {getattr(self, name)}")
+        require(self.pack >= 0, f"pack must be at least 0, found {self.pack}")

@@ -14,6 +14,7 @@ from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.file_memo import FileMemo
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.packs import is_stored, local_file
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
@@ -46,6 +47,11 @@ class Job(ClipJob):
             files[f"{self.clip.id}.motion.npy"] = self.cache.with_suffix(".motion.npy")
         return files
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The video and the network's weights, or the annotation."""
+        return self.video, self.weights
+
 
 def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     """Find the dancers of all clips that are ok, publish the arrays with rows.csv, and return the rows.
@@ -69,7 +75,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}" if network else ANNOTATED}
     return compute_clips(
         layout, "pose", clips, jobs, PoseRow, begin=begin, work=work, measure=measure, judge=judge, facts=facts,
-        workers=params.workers, timeout=params.timeout, gpus=params.gpus,
+        workers=params.workers, timeout=params.timeout, pack=params.pack, gpus=params.gpus,
     )  # fmt: skip
 
 
@@ -154,11 +160,13 @@ def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
         raise UserError(f"{table}: no clip '{clip_id}'; its first are {', '.join(sorted(rows)[:3])}")
     if rows[clip_id].status != "ok":
         raise UserError(f"{table}: clip '{clip_id}' has no pose: {rows[clip_id].status}, {rows[clip_id].reason}")
-    pose = read_npy(layout.stage("pose") / f"{clip_id}.npy")
+    with local_file(layout.stage("pose") / f"{clip_id}.npy") as file:
+        pose = read_npy(file)
     video = layout.stage("clips") / f"{clip_id}.mp4"
-    if not video.is_file():
+    if not is_stored(video):
         raise UserError(f"{video}: file not found; run the stage clips again")
-    audio, rate = read_audio(video) or (None, 0)
+    with local_file(video) as file:
+        audio, rate = read_audio(file) or (None, 0)
     with atomic_write(out) as temporary:
         frames = rgb_frames(overlay_frames(read_clip(video, len(pose)), pose))
         return write_clip(temporary, frames, audio, rate, audio_codec="aac")

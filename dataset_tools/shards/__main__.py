@@ -6,12 +6,14 @@ cut to the shortest. Streams that differ by more belong to different clips or ru
 Export to other formats, and import:
     python -m dataset_tools.shards export --corpus C --format webdataset --out DIR    # tars of one sample per clip
     python -m dataset_tools.shards export --corpus C --format released --out DIR      # audio_s2/ video_s2/ motion_s2/
+    python -m dataset_tools.shards export --corpus C --format hdf5 --out s3://bucket/folder    # the shards as they are
     python -m dataset_tools.shards import --corpus C --from DIR                       # from audio_s2/ ... into shards
 """
 
 import argparse
 from pathlib import Path
 
+from dataset_tools.lib.core.addresses import as_path
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.params import load_params
@@ -30,7 +32,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="as for building")
         if command == "export":
             sub.add_argument("--format", choices=EXPORTS, required=True)
-            sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="an empty or a new folder")
+            sub.add_argument(
+                "--out", required=True, metavar="DIR", help="an empty or a new folder, also s3://bucket/folder"
+            )
         else:
             sub.add_argument("--from", type=Path, required=True, metavar="DIR", dest="source")
     return parser
@@ -46,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     exports = args.command == "export"  # which needs no params.yaml
     params = Params() if exports and not layout.params.exists() else load_params(layout.params, "shards", Params)
     if exports:
-        for name, count in export(layout.stage("shards"), args.format, args.out, params.workers).items():
+        for name, count in export(layout.stage("shards"), args.format, as_path(args.out), params.workers).items():
             say("shards", f"{name}: {count}")
         return 0
 

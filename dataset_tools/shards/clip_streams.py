@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.lib.core.limits import MAX_SHOWN
+from dataset_tools.lib.core.packs import is_stored
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME, window_starts
 from dataset_tools.lib.shard_io.shard_format import MAX_FRAMES, MAX_PEOPLE, ShardClip, check_numbers
 from dataset_tools.lib.shard_io.stream_files import count_audio_frames, read_audio, read_i3d, read_motion, read_pose
@@ -55,7 +56,7 @@ def measure_fit(streams: ClipStreams, frames_apart: int) -> Fit:
     name = streams.clip_id
     try:
         found = {"pose": read_pose(streams.pose), "i3d": read_i3d(streams.i3d)}
-        if streams.motion.exists():
+        if is_stored(streams.motion):
             found["motion"] = read_motion(streams.motion)
         lengths = {"clips": streams.frames} | {word: len(values) for word, values in found.items() if word != "i3d"}
         claimed = count_audio_frames(streams.audio)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from dataset_tools.lib.core.accounting import check_success_rate
+from dataset_tools.lib.core.addresses import reach
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.file_memo import FileMemo, stamps
@@ -174,13 +175,17 @@ def _write_shards(
 
 def export(shards: Path, kind: str, out: Path, workers: int = 1) -> dict[str, str]:
     """Write the shards of a folder to the empty or new folder `out`, in the format `kind` of `EXPORTS`, `workers` shards at once; gives
-    what was written of each split. Raises UserError where `out` holds anything."""
+    what was written of each split. `out` may be an address (lib/core/addresses.py). Raises UserError where `out` holds anything."""
+    from dataset_tools.shards.hdf5_copies import export_copies
     from dataset_tools.shards.released_layout import export_released
     from dataset_tools.shards.tar_samples import export_tars
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is not an empty folder; give --out a new one")
-    write, unit = (export_tars, "clips") if kind == "webdataset" else (export_released, "segments of 2 s")
+    with reach(out):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"{out}: is not an empty folder; give --out a new one")
+    write, unit = {
+        "webdataset": (export_tars, "clips"), "released": (export_released, "segments of 2 s"), "hdf5": (export_copies, "clips"),
+    }[kind]  # fmt: skip
     return {name: f"{count} {unit}" for name, count in write(shards, out, workers).items()}
 
 

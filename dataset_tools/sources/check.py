@@ -17,7 +17,9 @@ from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.audio.audio_file import open_audio
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.manifest import Manifest, scan_checksums
+from dataset_tools.lib.core.packs import is_stored, local_file, stored_names, stored_size
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import Clip, Row, Video, leaks, scan_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME
@@ -160,17 +162,17 @@ def _check_files(folder: Path, stage: str, rows: list[Any]) -> Iterable[str]:
     }
     for name, row in sorted(expected.items()):
         path = folder / name
-        if not path.is_file():
+        if not is_stored(path):
             yield f"{path}: {row.id} is ok in rows.csv, but this file is missing; run {stage} again"
             continue
-        size = path.stat().st_size
+        size = stored_size(path)
         claimed = row.bytes if stage == "download" else size
         if size != claimed or size == 0:
             yield f"{path}: {size} bytes, but rows.csv says {claimed or 'more'}; run {stage} again"
     ending = FILES.get(stage, ".h5")
-    for path in sorted(folder.glob(f"[!.]*{ending}")):
-        if path.name.replace(".motion.npy", ".npy") not in expected:
-            yield f"{path}: it has no row in rows.csv; run {stage} again"
+    for name in stored_names(folder, ending):
+        if name.replace(".motion.npy", ".npy") not in expected:
+            yield f"{folder / printable(name)}: it has no row in rows.csv; run {stage} again"
 
 
 def _check_parts(folder: Path, rows: list[ShardRow]) -> Iterable[str]:
@@ -185,7 +187,7 @@ def _check_parts(folder: Path, rows: list[ShardRow]) -> Iterable[str]:
 
 def _check_file(path: Path, stage: str, row: Row, frames: int | None) -> list[str]:
     """Problems inside one file; [] for a missing one, which `_check_files` reports."""
-    if not path.is_file():
+    if not is_stored(path):
         return []
     try:
         checks: dict[str, Callable[..., Iterator[str]]] = {
@@ -213,8 +215,10 @@ def _check_video(path: Path, row: DownloadRow, frames: int | None) -> Iterator[s
 def _check_clip(path: Path, row: ClipRow, frames: int | None) -> Iterator[str]:
     from dataset_tools.download.complete_file import check_complete
 
-    run_sandboxed(check_complete, path)
-    if (count := run_sandboxed(_count_frames, path)) != row.frames:
+    with local_file(path) as file:
+        run_sandboxed(check_complete, file)
+        count = run_sandboxed(_count_frames, file)
+    if count != row.frames:
         yield f"holds {count} frames, but rows.csv says {row.frames}"
 
 
@@ -225,7 +229,7 @@ def _count_frames(path: Path) -> int:
 
 def _check_pose(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     motion = path.with_suffix(".motion.npy")
-    for name, values in (("pose", read_pose(path)), ("motion", read_motion(motion) if motion.is_file() else None)):
+    for name, values in (("pose", read_pose(path)), ("motion", read_motion(motion) if is_stored(motion) else None)):
         if values is not None and frames and len(values) != frames:
             yield f"{name} of {len(values)} frames, expected {frames}"
         if values is not None and not np.isfinite(values).all():
@@ -238,7 +242,7 @@ def _check_i3d(path: Path, row: Row, frames: int | None) -> Iterator[str]:
 
 
 def _check_audio(path: Path, row: Row, frames: int | None) -> Iterator[str]:
-    with open_audio(path) as audio:
+    with local_file(path) as file, open_audio(file) as audio:
         samples = audio.frames
     if frames and samples != frames * SAMPLES_PER_FRAME:
         yield f"{samples} samples, expected {frames * SAMPLES_PER_FRAME} for {frames} frames"

@@ -9,8 +9,10 @@ from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.array_file import write_npy
 from dataset_tools.lib.core.atomic import remove_partial_files
 from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.file_memo import FileMemo
+from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.lib.core.work_cache import file_sha256, is_complete_array, item_key
+from dataset_tools.lib.core.work_cache import is_complete_array, item_key
 from dataset_tools.lib.parallel.workers import run_all
 
 VERSION = 1  # of `fingerprint.fingerprint`; raise it when the same audio gives another fingerprint
@@ -25,15 +27,18 @@ class _Job:
     kept: Path
 
 
-def keep_prints(audio: dict[str, Path], cache: Path, workers: int) -> dict[str, Path]:
+def keep_prints(audio: dict[str, Path], cache: Path, memo: FileMemo, workers: int) -> dict[str, Path]:
     """Compute the fingerprints that are not in the folder `cache`. Returns clip id -> the .npy file of its fingerprint.
 
-    audio: clip id -> its audio, mono at 22 050 Hz. workers: as in `run_all`. Raises UserError for audio that is damaged or of another kind.
+    audio: clip id -> its audio, mono at 22 050 Hz. memo: of hashes. workers: as in `run_all`. Raises UserError for audio that is damaged or of
+    another kind.
     """
     remove_partial_files(cache)
+    hashes = memo.hash_all(list(audio.values()), "split: hashing")
+    memo.save()
     jobs = [
-        _Job(clip_id=clip_id, audio=path, kept=cache / f"{item_key(VERSION, file_sha256(path))}.npy")
-        for clip_id, path in audio.items()
+        _Job(clip_id=clip_id, audio=path, kept=cache / f"{item_key(VERSION, sha256)}.npy")
+        for (clip_id, path), sha256 in zip(audio.items(), hashes, strict=True)
     ]
     todo = [job for job in jobs if not is_complete_array(job.kept)]
     run_all(_keep, todo, workers, "split: fingerprints")
@@ -48,7 +53,8 @@ def _keep(job: _Job) -> None:
 
 def _read_audio(path: Path) -> np.ndarray:
     try:
-        found = read_samples(path)
+        with local_file(path) as file:
+            found = read_samples(file)
     except Unreadable as err:
         raise UserError(f"{path}: not readable ({err.reason}); run python -m dataset_tools.audio again") from None
     if found.rate != SAMPLE_RATE or found.channels != 1:

@@ -10,8 +10,10 @@ from dataset_tools.lib.core.accounting import read_ok
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.file_memo import FileMemo
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import read_published
+from dataset_tools.lib.core.packs import is_stored
 from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, leaks, read_records, write_records
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.split.params import Params
@@ -154,7 +156,7 @@ def compare_recordings(items: list[Item], layout: Layout, params: Params) -> tup
     With the rule 'merge', the items of songs that are one recording have the same `recording`.
     """
     folder, rule = layout.stage("audio"), params.same_recording
-    audio = [] if rule == "ignore" else [item for item in items if (folder / f"{item.clip_id}.wav").is_file()]
+    audio = [] if rule == "ignore" else [item for item in items if is_stored(folder / f"{item.clip_id}.wav")]
     compared: dict[str, Any] = {"rule": rule, "clips": len(audio), "same": []}
     if rule == "ignore":
         return items, compared | {"said": "by ear: not checked (same_recording is ignore)"}
@@ -166,7 +168,8 @@ def compare_recordings(items: list[Item], layout: Layout, params: Params) -> tup
     from dataset_tools.split.kept_prints import keep_prints
 
     songs = {item.clip_id: item.song_id for item in audio}
-    kept = keep_prints({clip_id: folder / f"{clip_id}.wav" for clip_id in songs}, layout.cache("split"), params.workers)
+    paths = {clip_id: folder / f"{clip_id}.wav" for clip_id in songs}
+    kept = keep_prints(paths, layout.cache("split"), FileMemo(layout.memo("split")), params.workers)
     prints = RememberedPrints(list(songs), lambda clip_id: read_npy(kept[clip_id]))
     matches = find_same_recordings(prints, songs)
     compared["same"] = [

@@ -47,6 +47,10 @@ def for_clips(layout):
     return "clips: {workers: 2, min_ok: 0.5}"
 
 
+def for_clips_packed(layout):
+    return for_clips(layout).replace("{", "{pack: 2, ")
+
+
 def cut_clips(layout, frames, *sound):
     """Three small clips. sound: samples (C, N) int16 and rate, else none."""
     folder = layout.stage("clips")
@@ -90,10 +94,10 @@ def for_shards(layout):
     return "shards: {max_clips: 2}"
 
 
-@pytest.mark.parametrize("prepare", [for_clips, for_pose, for_i3d, for_audio, for_shards])
+@pytest.mark.parametrize("prepare", [for_clips, for_clips_packed, for_pose, for_i3d, for_audio, for_shards])
 def test_a_killed_stage_resumes_to_the_same_bytes(layout, prepare):
     (layout.root / "params.yaml").write_text(prepare(layout))
-    stage = prepare.__name__.removeprefix("for_")
+    stage = prepare.__name__.split("_")[1]
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     done = run_within(
         LIMIT, [sys.executable, TESTS / "helpers" / "kill_loop.py", stage, layout.root, str(KILLS), "1"],
@@ -101,7 +105,7 @@ def test_a_killed_stage_resumes_to_the_same_bytes(layout, prepare):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["kills"] == KILLS and found["finished"] >= 4 and found["files"] >= 4
+    assert found["kills"] == KILLS and found["finished"] >= 4 and found["files"] >= 3
     assert found["wrong"] == []
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from d2m_model.baselines.cmt.grid import fit_bars, fit_tempo
 from d2m_model.baselines.cmt.tokens import TICKS, seconds
+from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.timebase import FPS
 
 LONG_EDGE = 96
@@ -47,18 +48,19 @@ class Rhythm(NamedTuple):
 
 
 def read_motion(video: Path) -> Motion:
-    """The motion of a video file, from DIS optical flow at 96 px. Raises UserError for an unreadable file."""
+    """The motion of a video, which may be in a pack, from DIS optical flow at 96 px. Raises UserError for an unreadable file."""
     from dataset_tools.lib.video.flow import Flow
     from dataset_tools.lib.video.video_io import timed_frames
 
     flow, before, found = Flow("dis"), None, []
-    for _, frame in timed_frames(video):
-        scale = min(1.0, LONG_EDGE / max(frame.width, frame.height))
-        width, height = (max(16, round(side * scale)) for side in (frame.width, frame.height))
-        gray = frame.reformat(width=width, height=height, format="gray").to_ndarray()
-        if before is not None:
-            found.append(directions(flow.between(before, gray)) / max(width, height))
-        before = gray
+    with local_file(video) as file:
+        for _, frame in timed_frames(file):
+            scale = min(1.0, LONG_EDGE / max(frame.width, frame.height))
+            width, height = (max(16, round(side * scale)) for side in (frame.width, frame.height))
+            gray = frame.reformat(width=width, height=height, format="gray").to_ndarray()
+            if before is not None:
+                found.append(directions(flow.between(before, gray)) / max(width, height))
+            before = gray
     return motion_of(np.array(found).reshape(-1, DIRECTIONS))
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dataset_tools.lib.core.addresses import is_remote, send
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.scratch import is_alive, scratch_folder
 
 PARTIAL_NAME = re.compile(r"\..*\.(\d+)\.part(\.\w+)?")  # temporary file of process <number>
 
@@ -15,8 +17,12 @@ PARTIAL_NAME = re.compile(r"\..*\.(\d+)\.part(\.\w+)?")  # temporary file of pro
 def check_writable(path: Path) -> None:
     """Create the folder of `path` and check that the file can be written, so that the error comes before the work.
 
+    Nothing is checked of an address (addresses.py): there `atomic_write` raises UserError.
+
     Raises UserError if `path` is a folder or a device, or in a folder that takes no files (/proc); OSError as `atomic_write`.
     """
+    if is_remote(path):
+        return
     path = Path(path)
     # Replacing a link such as /dev/stdout would take it from every process.
     device = path.is_symlink() and path.absolute().parts[1] in ("dev", "proc")
@@ -38,8 +44,13 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[Path]:
     removed. Raises as `check_writable`, and OSError with the name of `path`.
 
     sync: False leaves it to the caller to sync once after many files. Until then a loss of power may leave them incomplete; the
-    end of a process does not.
+    end of a process does not. For an address the temporary path is on this machine, and the finished file is sent. Raises UserError then.
     """
+    if is_remote(path):
+        with scratch_folder() as folder:
+            yield folder / path.name
+            send(folder / path.name, path)
+        return
     path = Path(path)
     check_writable(path)
     temporary = _temporary_path(path)
@@ -100,15 +111,5 @@ def remove_partial_files(folder: Path) -> None:
     """Remove the temporary files of killed runs from a folder that other runs may be writing to."""
     for name in os.listdir(folder) if folder.is_dir() else ():
         match = PARTIAL_NAME.fullmatch(name) if name.startswith(".") else None
-        if match and not _is_alive(int(match[1])):
+        if match and not is_alive(int(match[1])):
             (folder / name).unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # a process of another user
-        return True
-    return True

@@ -8,7 +8,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-from dataset_tools.lib.core.cluster import check_cluster, choose_cluster, read_cluster
+from dataset_tools.lib.core.addresses import as_path
+from dataset_tools.lib.core.cluster import (
+    check_cluster,
+    choose_cluster,
+    choose_storage,
+    chosen_cluster,
+    read_cluster,
+    read_storage,
+)
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import read_corpus_name
@@ -64,12 +72,22 @@ def stage_parser(module: str, doc: str) -> Parser:
     return parser
 
 
+def add_shards_option(parser: argparse.ArgumentParser) -> None:
+    """Add --shards, for commands that may read the shards from elsewhere."""
+    parser.add_argument(
+        "--shards", metavar="ADDRESS",
+        help="folder of the shards, or an address such as s3://bucket/folder (default: data/<corpus>/shards)",
+    )  # fmt: skip
+
+
 def layout_of(args: argparse.Namespace) -> Layout:
-    """Layout of --root and --corpus. Also chooses where `run_all` works: on the cluster of --cluster or of params.yaml, if the command is
-    a data stage. Raises UserError for an unknown corpus and for a malformed address of a cluster."""
-    layout = Layout(root=args.root, corpus=args.corpus or read_corpus_name(args.root / "params.yaml"))
+    """Layout of --root, --corpus and --shards. Also chooses where `run_all` works: on the cluster of --cluster or of params.yaml, if the command is
+    a data stage. Raises UserError for an unknown corpus and for a malformed address of a cluster or of shards."""
+    shards = as_path(args.shards) if getattr(args, "shards", None) else None
+    layout = Layout(root=args.root, corpus=args.corpus or read_corpus_name(args.root / "params.yaml"), shards=shards)
     layout.manifest  # noqa: B018 - raises for an unknown corpus
     choose_cluster(_cluster_of(args))
+    choose_storage(_storage_of(args))
     return layout
 
 
@@ -77,6 +95,18 @@ def _cluster_of(args: argparse.Namespace) -> str:
     if "cluster" not in args:  # a model stage
         return ""
     return read_cluster(args.root / "params.yaml") if args.cluster is None else check_cluster(args.cluster, "--cluster")
+
+
+def _storage_of(args: argparse.Namespace) -> Path | None:
+    if not chosen_cluster():
+        return None
+    storage = read_storage(args.root / "params.yaml")
+    if storage and args.root.is_absolute():
+        raise UserError(
+            f"--root {args.root}: with `storage` in params.yaml, files have the same place in every machine's own folder, so start the "
+            "command in the working folder, without --root"
+        )
+    return storage
 
 
 def run(main: Callable[[], int]) -> None:

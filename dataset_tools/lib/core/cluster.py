@@ -7,6 +7,7 @@ stage's code does not know it.
 import re
 from pathlib import Path
 
+from dataset_tools.lib.core.addresses import as_path, is_remote
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.params import read_params
@@ -15,6 +16,7 @@ ADDRESS = re.compile(r"auto|ray://[A-Za-z0-9_.-]+:\d{1,5}|ray://\[[0-9A-Fa-f:.]+
 RULE = "must be auto, ray://HOST:PORT or local"
 
 _chosen = ""
+_storage: Path | None = None
 
 
 def check_cluster(value: object, what: str) -> str:
@@ -33,6 +35,29 @@ def read_cluster(path: Path) -> str:
     """`cluster` of a params file; '' if the file or the key is missing. Raises UserError as `check_cluster` and `read_params`."""
     everything = read_params(path) if Path(path).exists() or Path(path).is_symlink() else {}
     return check_cluster(everything.get("cluster"), f"{path}: cluster")
+
+
+def read_storage(path: Path) -> Path | None:
+    """`storage` of a params file, an address through which machines that share no folder get an item's files; None if the file or the key
+    is missing. Raises UserError for anything but an address, and as `read_params` and `as_path`."""
+    everything = read_params(path) if Path(path).exists() or Path(path).is_symlink() else {}
+    value = everything.get("storage")
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str) or not is_remote(found := as_path(value)):
+        raise UserError(f"{path}: storage must be an address such as s3://bucket/folder, found '{printable(value)}'")
+    return found
+
+
+def choose_storage(storage: Path | None) -> None:
+    """From now on, what `run_all` of this process does on a cluster gets its files through this address; None: from shared folders."""
+    global _storage
+    _storage = storage
+
+
+def chosen_storage() -> Path | None:
+    """The address that `choose_storage` was given."""
+    return _storage
 
 
 def choose_cluster(address: str) -> None:

@@ -28,6 +28,7 @@ EXTRAS = {
     "studio": ("flask", "waitress", "werkzeug"),
     "beats": ("beat_this",),
     "ray": ("ray",),
+    "storage": ("fsspec", "s3fs", "upath"),
 }
 """Extra of pyproject.toml -> import names of the packages that it installs."""
 NO_DEPS_COMMANDS = {

@@ -4,7 +4,7 @@ which. So a stage that finished everything in an earlier run reads none of its f
 A file counts as unchanged if its size, its times of modification and of change, and its inode are as they were. The time of change
 is the system's own: no program can set it back. A file of others that changed less than `SETTLED` seconds ago is not remembered, because
 a second change in the same tick of the file system's clock could not be seen. Files that a stage wrote itself are complete when they get
-their name, and nobody else writes to them in the same tick.
+their name, and nobody else writes to them in the same tick. A file in a pack is known by the sha256 in the pack's index.
 
 What remains: a file system that reports wrong times, and damage of the disk itself, which changes no time. `sources --check --deep`
 reads everything.
@@ -20,6 +20,7 @@ from typing import Any
 
 from dataset_tools.lib.core.atomic import publish, write_text
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.packs import find_part
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.work_cache import file_sha256
 
@@ -28,7 +29,7 @@ SETTLED = 2.0
 """Seconds: the coarsest clock of a file system in use (FAT)."""
 HASHERS = 4
 """Files that are hashed at the same time: hashing waits for the disk, and lets other threads work."""
-Stamp = list[int]
+Stamp = list[Any]
 
 
 class FileMemo:
@@ -67,6 +68,8 @@ class FileMemo:
         name = str(file)
         if known := self.recall(name, (file,)):
             return known
+        if part := find_part(file):
+            return part.sha256
         before = stamps((file,))
         found = file_sha256(file)
         if before == stamps((file,)):
@@ -114,7 +117,8 @@ class FileMemo:
 
 
 def stamps(files: Iterable[Path]) -> list[Stamp | None]:
-    """For each file: bytes, time of modification and of change in ns, and inode; None for a missing file."""
+    """For each file: bytes, time of modification and of change in ns, and inode; for one in a pack: bytes, 0, 0, sha256; None for a missing
+    file."""
     return [_stamp(file) for file in files]
 
 
@@ -122,7 +126,8 @@ def _stamp(file: Path | str) -> Stamp | None:
     try:
         found = os.stat(file)
     except OSError:
-        return None
+        part = find_part(Path(file))
+        return [part.bytes, 0, 0, part.sha256] if part else None
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 

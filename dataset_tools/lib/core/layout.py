@@ -32,6 +32,8 @@ class Layout:
     """Folder that holds params.yaml, manifests/, data/ and runs/."""
     corpus: str
     """Name of a folder in manifests/; empty for a caller that needs only weights."""
+    shards: Path | None = None
+    """Folder of the shards, if it is not data/<corpus>/shards; may be an address (addresses.py)."""
 
     def __post_init__(self):
         if self.corpus:
@@ -58,6 +60,8 @@ class Layout:
         """Folder of the results of stage `word`: data/<corpus>/<word> or runs/<corpus>/<word>."""
         top = "data" if word in DATA_STAGES else "runs"
         assert word in DATA_STAGES + MODEL_STAGES + COMMANDS, word
+        if word == "shards" and self.shards is not None:
+            return self.shards
         return self.root / top / self.corpus / word
 
     def require(self, *results: str) -> None:

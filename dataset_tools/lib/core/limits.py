@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dataset_tools.lib.core.addresses import is_remote, reach
 from dataset_tools.lib.core.errors import UserError
 
 # Texts: params.yaml, card.yaml, rows and manifests
@@ -61,6 +62,10 @@ SCAN_SECONDS, SCAN_BYTES_PER_SECOND, SCAN_MEMORY = 60.0, 2e6, 4 << 30
 ANNOTATION_BYTES, SEGMENT_BYTES, PINS_BYTES = 64 << 20, 4 << 20, 1 << 20
 """Bytes of an annotation file (the published ones have at most a sixth of it); of one of the three files of a 2 s segment; of pins.csv."""
 
+# Packs
+PACK_INDEX_BYTES, PACKED_FILE_BYTES = 1 << 30, 16 << 30
+"""Bytes of packs.csv (of a million clips: about 120 MB); of one file in a pack."""
+
 # Shards
 SHARD_CLIPS, SHARD_PEAK = 100_000, 4.0
 """Clips of one file; largest absolute sample of their audio, where full scale is 1: resampling overshoots it a little."""
@@ -93,7 +98,13 @@ def check_regular_file(path: Path, most: int | None = None) -> Path:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """The bytes of a regular file, never more than `most`. Raises UserError as `check_regular_file`, and for a file that can't be read."""
+    """The bytes of a regular file or of a file at an address, never more than `most`. Raises UserError as `check_regular_file`, and for a
+    file that can't be read."""
+    if is_remote(path):
+        with reach(path), path.open("rb") as remote:
+            data = remote.read(most + 1)
+        _check_size(path, len(data), most)
+        return data
     without_blocking = lambda name, flags: os.open(name, flags | os.O_NONBLOCK)  # it may be a pipe
     with _as_user_error(path):
         with open(path, "rb", opener=without_blocking) as file:

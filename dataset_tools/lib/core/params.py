@@ -14,8 +14,20 @@ from dataset_tools.lib.core.timebase import LEVELS
 from dataset_tools.lib.core.yaml_file import read_yaml
 
 P = TypeVar("P")
-SECTIONS = ("corpus", "levels", "variants", "models", "systems", *DATA_STAGES, *MODEL_STAGES, *COMMANDS, "cluster")
-"""Top-level keys of a params file: the lists that DVC iterates over, the stages, and where the data stages run."""
+SECTIONS = (
+    "corpus",
+    "levels",
+    "variants",
+    "models",
+    "systems",
+    *DATA_STAGES,
+    *MODEL_STAGES,
+    *COMMANDS,
+    "cluster",
+    "storage",
+)
+"""Top-level keys of a params file: the lists that DVC iterates over, the stages, where the data stages run, and through which
+address their files go there."""
 MAX_LETTERS = 500
 """Longest part that a dataclass's own message contributes to ours, in letters: it may repeat the value."""
 

@@ -17,7 +17,7 @@ _ENCODER = json.JSONEncoder(sort_keys=True, default=str)
 
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes, as hex."""
-    with open(path, "rb") as handle:
+    with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

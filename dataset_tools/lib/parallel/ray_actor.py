@@ -10,17 +10,22 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing import connection
 from typing import Any
 
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.scratch import scratch_folder
 from dataset_tools.lib.parallel import orphans
+from dataset_tools.lib.parallel.carrier import CarriedCall
 from dataset_tools.lib.parallel.worker_process import WorkerProcess, make_picklable
 
 PATIENCE = 1.0  # s after which an exchange ends without news, so that the driver can see that the actor lives
 GAP = 0.005  # s without news after which those at hand are sent
 HOLD = 0.1  # s that news may wait for more: quick items are sent many at a time
 
+_own_folder = ExitStack()
+"""Of an item's process: its folder, if it does not share the driver's."""
 Message = tuple[str, int, Any]
 """(kind, index of the item, payload): 'done' and the outcome as `ItemCall.compute` packs it; 'lost' or 'late' and the reason, if the
 process died or was stopped after the time limit; 'back', for an item that a stopped process had not begun; 'step', for one step; 'bytes' and how
@@ -33,6 +38,8 @@ class PackedCall:
 
     def __init__(self, function: Callable, prepare: Callable | None):
         self.packed = pickle.dumps((function, prepare))
+        self.shares_folder = not isinstance(function, CarriedCall)
+        """Whether the process works in the driver's folder; else it has a folder of its own."""
         self.main = orphans.main_module_data()
         self.folder, self.path = os.getcwd(), list(sys.path)
         self.settings = {name: value for name, value in os.environ.items() if name.startswith("D2M_")}
@@ -56,12 +63,15 @@ class ItemCall:
         call = self._call
         try:
             os.environ.update(call.settings)
-            if not os.path.isdir(call.folder):
+            if not call.shares_folder:
+                os.chdir(_own_folder.enter_context(scratch_folder()))
+            elif not os.path.isdir(call.folder):
                 raise UserError(
                     f"{call.folder}: no such folder on the machine {os.uname().nodename}, but all machines of the cluster must share it; "
                     "see docs/cluster.md"
                 )
-            os.chdir(call.folder)
+            else:
+                os.chdir(call.folder)
             theirs = [path for path in call.path if os.path.isdir(path)]
             sys.path[:] = theirs + [path for path in sys.path if path not in theirs]
             orphans.import_main_module(call.main)

@@ -22,6 +22,7 @@ from dataset_tools.lib.core.cluster import chosen_cluster
 from dataset_tools.lib.core.errors import UserError, one_line
 from dataset_tools.lib.core.progress import ProgressBar, progress
 from dataset_tools.lib.parallel import orphans
+from dataset_tools.lib.parallel.carrier import CarriedCall, Carrier
 from dataset_tools.lib.parallel.ray_actor import ItemActor, Message, PackedCall
 from dataset_tools.lib.parallel.runs import Runs, Sites
 from dataset_tools.lib.parallel.threads import describe_bytes
@@ -125,11 +126,12 @@ class _Run:
     """One call of `run_all_on_ray`."""
 
     def __init__(
-        self, call: PackedCall, items: list, timeout: float | None, gpus: float, site_limit: tuple[Callable, int] | None
-    ):
+        self, call: PackedCall, items: list, timeout: float | None, gpus: float, site_limit: tuple[Callable, int] | None,
+        carrier: Carrier | None,
+    ):  # fmt: skip
         import ray
 
-        self.ray, self.items, self.gpus = ray, items, gpus
+        self.ray, self.items, self.gpus, self.carrier = ray, items, gpus, carrier
         self.arguments = (ray.put(call), timeout)
         shares: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"} | ({"num_gpus": gpus} if gpus else {})
         self.remote = ray.remote(**shares)(ItemActor)
@@ -166,7 +168,9 @@ class _Run:
             actor.since = time.monotonic()
         actor.items.update(dict.fromkeys(chosen))
         if actor.items:
-            actor.answer = actor.handle.exchange.remote([(index, pickle.dumps(self.items[index])) for index in chosen])
+            items = [self.items[index] for index in chosen]
+            sent = self.carrier.dispatch(items) if self.carrier else items
+            actor.answer = actor.handle.exchange.remote(list(zip(chosen, map(pickle.dumps, sent), strict=True)))
 
     def _choose(self, actor: _Actor) -> list[int]:
         if actor.alone:
@@ -250,19 +254,24 @@ def run_all_on_ray(
     function: Callable[..., O], items: list[I], label: str, *,
     prepare: Callable[[I], Any] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
     steps: int | None = None, unit: str = "clip", gpus: float = 0.0, site_limit: tuple[Callable[[I], str], int] | None = None,
+    carrier: Carrier | None = None,
 ) -> list[O]:  # fmt: skip
     """`run_all` of `workers.py` on the cluster that was chosen, with the same arguments and outcomes.
 
-    site_limit: (the site of an item, '' for none; how many items of one site may be worked on at once).
+    site_limit: (the site of an item, '' for none; how many items of one site may be worked on at once). carrier: carries the items' files,
+    if the machines share no folder.
 
     Beyond that: an item whose process, actor or machine is lost is tried again on another actor, alone; the third loss is its outcome.
     An item that raises or takes more than `timeout` seconds is not tried again. Raises UserError if there is no such cluster.
     """
     orphans.refuse_while_importing()
     call = PackedCall(function, prepare)
+    if carrier:
+        carried = CarriedCall(function, prepare)
+        call = PackedCall(carried, carried.prepare)
     outcomes: list = [None] * len(items)
     with connect(chosen_cluster()), progress((), label, total=steps or len(items), unit=unit) as bar:
-        run = _Run(call, items, timeout, gpus, site_limit)
+        run = _Run(call, items, timeout, gpus, site_limit, carrier)
 
         def finish(index: int, outcome: Any) -> None:
             outcomes[index] = outcome
@@ -299,14 +308,21 @@ def run_all_on_ray(
                         run.end_item(actor, index)
                         if kind == "done":
                             kind, outcome = pickle.loads(payload)
+                            if carrier and kind == "done":
+                                outcome, written = outcome
+                                carrier.collect(items[index], written)
                             finish(index, outcome) if kind == "done" else fail(index, outcome)
                         elif kind == "back":
                             run.runs.give_back([index])
                         elif kind == "late" or run.lose_item(actor, index):
                             fail(index, ProcessLost(payload))
                 _show_longest(bar, run)
+            if carrier:
+                carrier.finish()
         finally:
             run.stop()
+            if carrier:
+                carrier.stop()
     return outcomes
 
 

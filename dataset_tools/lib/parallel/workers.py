@@ -19,14 +19,17 @@ import traceback
 import weakref
 from collections.abc import Callable
 from multiprocessing import connection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dataset_tools.lib.core.cluster import chosen_cluster
+from dataset_tools.lib.core.cluster import chosen_cluster, chosen_storage
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel.runs import Runs
 from dataset_tools.lib.parallel.threads import run_in_threads
 from dataset_tools.lib.parallel.worker_process import NEWS, ProcessLost, WorkerProcess, outcome_calls
+
+if TYPE_CHECKING:
+    from dataset_tools.lib.parallel.carrier import ItemFiles
 
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
@@ -39,6 +42,7 @@ def run_all(
     function: Callable[..., O], items: list[I], workers: int, label: str, *,
     prepare: Callable[[I], P] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
     steps: int | None = None, unit: str = "clip", gpus: float = 0.0, threads: bool = False, site: Callable[[I], str] | None = None,
+    files: Callable[[I], "ItemFiles"] | None = None,
 ) -> list[O]:  # fmt: skip
     """[function(item) for item in items], computed by `workers` processes, or on the cluster that was chosen by `choose_cluster`.
 
@@ -54,16 +58,21 @@ def run_all(
     less memory than processes, and a crash ends the run. `function` may call `report_bytes` and `pause` of `threads.py`.
     site: the web site that an item asks, '' for none. On a cluster, at most `workers` items of one site are worked on at once.
 
+    files: the files of an item, for a cluster whose machines share no folder (`carrier.py`). Without it, the items of such a run stay in
+    processes of this machine.
+
     On a cluster, items whose process or machine is lost are tried again (docs/cluster.md); all else is as in local processes.
 
     A process gets its items in order and, as far as possible, neighbouring ones, so that it can reuse what they share.
     """
-    if items and chosen_cluster():
+    storage = chosen_storage()
+    if items and chosen_cluster() and (files or not storage):
+        from dataset_tools.lib.parallel.carrier import Carrier
         from dataset_tools.lib.parallel.ray_cluster import run_all_on_ray  # imports ray, which is an extra
 
         return run_all_on_ray(
             function, items, label, prepare=prepare, failed=failed, timeout=timeout, steps=steps, unit=unit, gpus=gpus,
-            site_limit=(site, workers) if site else None,
+            site_limit=(site, workers) if site else None, carrier=Carrier(storage, files) if storage and files else None,
         )  # fmt: skip
 
     def guarded(item: I) -> O:

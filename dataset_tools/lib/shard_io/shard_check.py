@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from dataset_tools.lib.core.addresses import is_remote, open_ranges
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import SHARD_CLIPS, TEXT, printable
 from dataset_tools.lib.core.locks import NO_LOCKS
@@ -51,7 +52,10 @@ OTHER_SHARD = (
 
 
 def open_shard(path: Path) -> h5py.File:
-    """Open a shard for reading, also on file systems without locks. No lock is needed, because shards are never changed in place."""
+    """Open a shard for reading, also on file systems without locks. No lock is needed, because shards are never changed in place. Of a
+    shard at an address (addresses.py), only the ranges that are read are requested."""
+    if is_remote(path):
+        return h5py.File(open_ranges(path), "r")
     try:
         return h5py.File(path, "r")
     except OSError as err:
@@ -70,7 +74,6 @@ def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
 
     Raises UserError, one line, which names the file, the clip and the violated rule.
     """
-    path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: file not found; {REBUILD}")
     with _damage_of_file(path), open_shard(path) as shard:

@@ -6,12 +6,12 @@ untrusted as the shards. `python -m dataset_tools.sources --deep` compares the s
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dataset_tools.lib.core.addresses import find_files, is_remote
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.json_file import read_json
@@ -61,6 +61,15 @@ def read_index(folder: Path) -> dict[str, Entry]:
     return found["shards"]
 
 
+def shard_hashes(folder: Path) -> list[str]:
+    """sha256 of each shard of a folder, in the order of their names. They are computed, but for shards at an address read from their index,
+    if they have one."""
+    files = find_files(folder, "*.h5")
+    entries = read_index(folder) if is_remote(folder) else {}
+    known = [entries.get(file.name, {}).get("sha256") for file in files]
+    return [said if isinstance(said, str) else file_sha256(file) for said, file in zip(known, files, strict=True)]
+
+
 def known_shards(paths: Sequence[Path], entries: Mapping[str, Entry]) -> list[ShardInfo]:
     """What an index says about these shards of one folder and split. Raises UserError, which names the index, if it has no entry for one
     of them, an entry for another one of the split, another number of bytes, or an entry that breaks a rule of shards."""
@@ -80,7 +89,7 @@ def known_shards(paths: Sequence[Path], entries: Mapping[str, Entry]) -> list[Sh
             raise UserError(f"{index}: {path.name}: {printable(str(err))}") from None
         if info.split != split:
             raise UserError(f"{index}: {path.name}: split must be {split}, found {info.split}")
-        if (size := os.stat(path).st_size) != entries[path.name]["bytes"]:
+        if (size := path.stat().st_size) != entries[path.name]["bytes"]:
             raise UserError(f"{index}: {path.name} has {size} bytes, not {printable(entries[path.name]['bytes'])}")
     return infos
 

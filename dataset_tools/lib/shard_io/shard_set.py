@@ -20,6 +20,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from dataset_tools.lib.core.addresses import find_files
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME
 from dataset_tools.lib.shard_io.shard_check import check_clip, damage_as_user_error, open_known, validate_shard
@@ -81,8 +82,7 @@ class ShardSet:
     """Every clip, sorted by id."""
 
     def __post_init__(self):
-        self.folder = Path(self.folder)
-        corpora = [self._validate_folder(Path(folder)) for folder in (self.folder, *self.also)]
+        corpora = [self._validate_folder(folder) for folder in (self.folder, *self.also)]
         for infos in corpora[1:]:
             for name in COMMON_FIELDS:
                 if (theirs := getattr(infos[0], name)) != (own := getattr(corpora[0][0], name)):
@@ -108,7 +108,7 @@ class ShardSet:
         self._pid = os.getpid()
 
     def _validate_folder(self, folder: Path) -> list[ShardInfo]:
-        paths = sorted(folder.glob(f"{self.split}-*.h5"))
+        paths = find_files(folder, f"{self.split}-*.h5")
         if not paths:
             raise UserError(
                 f"{folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards, and check that split.csv has clips of this split"

@@ -1,4 +1,4 @@
-"""Read the streams of one clip from the files of earlier stages, and check their shapes and dtypes.
+"""Read the streams of one clip from the files of earlier stages, which may be in packs, and check their shapes and dtypes.
 
 Arrays are memory-mapped. All functions raise ValueError, one line that names the stream and the file, for a missing or damaged
 file and for a wrong shape or dtype.
@@ -13,6 +13,7 @@ import numpy as np
 from dataset_tools.lib.audio.audio_file import open_audio, read_samples
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
 from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH
 
@@ -45,7 +46,7 @@ def read_motion(path: Path) -> np.ndarray:
 
 def count_audio_frames(path: Path) -> int:
     """Length of a mono audio file at 22 050 Hz, in whole video frames."""
-    with _errors_named("audio", path), open_audio(path) as audio:
+    with _local_file("audio", path) as file, open_audio(file) as audio:
         if audio.channels != 1 or audio.samplerate != SAMPLE_RATE:
             raise ValueError(
                 f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {audio.channels} x {audio.samplerate}"
@@ -55,20 +56,21 @@ def count_audio_frames(path: Path) -> int:
 
 def read_audio(path: Path, frames: int | None = None) -> np.ndarray:
     """Mono audio, float32 (S,); with `frames`, only that of the first `frames` video frames."""
-    with _errors_named("audio", path):
-        return read_samples(path, mono=True, most=None if frames is None else frames_to_samples(frames)).audio
+    with _local_file("audio", path) as file:
+        return read_samples(file, mono=True, most=None if frames is None else frames_to_samples(frames)).audio
 
 
 def _read_array(stream: str, path: Path) -> np.ndarray:
-    with _errors_named(stream, path):
-        return read_npy(path)
+    with _local_file(stream, path) as file:
+        return read_npy(file)  # its mapping stays valid after the file is removed
 
 
 @contextmanager
-def _errors_named(stream: str, path: Path) -> Iterator[None]:
-    """Turn UserError into ValueError that names the stream and the file, without its path: rows.csv may not contain paths."""
+def _local_file(stream: str, path: Path) -> Iterator[Path]:
+    """As `local_file`. Turn UserError into ValueError that names the stream and the file, without its path: rows.csv may not contain paths."""
     try:
-        yield
+        with local_file(path) as file:
+            yield file
     except UserError as err:
         reason = (
             err.reason

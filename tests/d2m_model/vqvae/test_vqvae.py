@@ -9,14 +9,18 @@ import yaml
 
 from d2m_model.losses.spectral import mel_l1
 from d2m_model.nets.jukebox_vqvae import JUKEBOX_LEVELS, JukeboxVQVAE, VqVaeConfig
+from d2m_model.training.loop import training_run
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
 from d2m_model.vqvae import __main__ as vqvae_command
 from d2m_model.vqvae import stage as vqvae
 from d2m_model.vqvae.params import Params
+from dataset_tools.lib.core.addresses import as_path, send
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
 from tests.helpers.builders import build_shards
+from tests.helpers.object_store import object_store
 
 TINY = VqVaeConfig(width=4, depth=1, multipliers=(1, 1, 1), bins=16)
 PARAMS = {
@@ -163,6 +167,27 @@ def test_equal_seeds_give_equal_bytes(trained, tmp_path):
     vqvae.train(trained / "data" / "tiny" / "shards", params, tmp_path)
     for name in ("model.pt", "metrics.json", "curves.csv"):
         assert (tmp_path / name).read_bytes() == (trained / "runs" / "tiny" / "vqvae" / name).read_bytes(), name
+
+
+def test_shards_at_an_address_train_the_same_network(trained, tmp_path):
+    """And a checkpoint's name does not depend on where the shards are: either run could continue the other."""
+    with object_store(tmp_path, "corpora") as store:
+        for path in (trained / "data" / "tiny" / "shards").iterdir():
+            send(path, as_path("s3://corpora/tiny") / path.name)
+        for name in ("params.yaml", "manifests"):
+            (tmp_path / name).symlink_to(trained / name)
+        store.forget()
+        assert vqvae_command.main(["--corpus", "tiny", "--root", str(tmp_path), "--shards", "s3://corpora/tiny"]) == 0
+        assert store.requests["GET"] > 0 and not store.requests["PUT"]
+        layout, far = (Layout(root=tmp_path, corpus="tiny", shards=s) for s in (None, as_path("s3://corpora/tiny")))
+        names = {
+            training_run(layout, "vqvae", "", Params(), [place], "", False).state.name
+            for place in (trained / "data" / "tiny" / "shards", far.stage("shards"))
+        }
+        assert len(names) == 1
+    for name in ("model.pt", "metrics.json", "curves.csv"):
+        one, other = (root / "runs" / "tiny" / "vqvae" / name for root in (trained, tmp_path))
+        assert one.read_bytes() == other.read_bytes(), name
 
 
 def test_saved_network_is_the_trained_one(trained):

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from dataset_tools.lib.core.addresses import as_path
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT
 from dataset_tools.lib.shard_io.shard_format import NO_POSE, write_shard
+from dataset_tools.lib.shard_io.shard_index import INDEX, read_index
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 from dataset_tools.pose.layouts import to_layout
 from dataset_tools.shards import __main__ as shards
+from dataset_tools.shards.params import EXPORTS
 from dataset_tools.shards.released_layout import export_released, find_segments, segment_name
 from tests.helpers.builders import build_clip, build_manifest, build_shards
+from tests.helpers.object_store import object_store
 
 
 @pytest.fixture
@@ -41,6 +45,29 @@ def files(folder):
 def export(root, kind="released", name="out"):
     assert run(root, "export", "--format", kind, "--out", str(root / name)) == 0
     return root / name
+
+
+def test_the_shards_themselves_are_exported_and_open_anywhere(root):
+    out = export(root, "hdf5")
+    shards = root / "data" / "tiny" / "shards"
+    assert {name: data for name, data in files(out).items() if name != INDEX} == files(shards)
+    assert read_index(out).keys() == files(shards).keys()
+    assert ShardSet(out, "train").clips == ShardSet(shards, "train").clips
+
+
+def test_an_object_store_gets_the_same_files(root, tmp_path):
+    with object_store(tmp_path, "corpora") as store:
+        for kind in EXPORTS:
+            near, far = export(root, kind, kind), f"s3://corpora/{kind}"
+            assert run(root, "export", "--format", kind, "--out", far) == 0
+            sent = {name: (as_path(far) / name).read_bytes() for name in files(near)}
+            assert sent == files(near) and len(list(as_path(far).glob("**/*.*"))) == len(sent)
+            with pytest.raises(UserError, match=f"{far}: is not an empty folder; give --out a new one"):
+                run(root, "export", "--format", kind, "--out", far)
+        with pytest.raises(UserError, match="s3://nowhere/x.*; look at the address, the network and the credentials"):
+            run(root, "export", "--format", "webdataset", "--out", "s3://nowhere/x")
+        assert store.requests["PUT"] > 10
+    assert not list(tmp_path.glob("**/*.part*"))
 
 
 def test_webdataset_reads_the_tars(root, tmp_path):

@@ -10,8 +10,10 @@ import soundfile
 
 from dataset_tools.lib.core import file_memo
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.file_memo import FileMemo
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import SHARD_CLIPS
+from dataset_tools.lib.core.pack_files import publish_packs
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 from dataset_tools.shards import __main__ as shards
 from dataset_tools.shards import stage
@@ -263,3 +265,38 @@ def test_a_shard_takes_no_more_clips_than_are_read_back():
     assert Params(max_clips=SHARD_CLIPS).max_clips == SHARD_CLIPS
     with pytest.raises(ValueError, match=f"max_clips must be 1 to {SHARD_CLIPS}, found {SHARD_CLIPS + 1}"):
         Params(max_clips=SHARD_CLIPS + 1)
+
+
+def pack(folder, suffix):
+    """Move the files of a stage into packs of about two."""
+    files = {path.name: path.rename(folder.parent / f"{folder.name}-{path.name}") for path in folder.glob(f"*{suffix}")}
+    publish_packs(folder, files, suffix, 2, FileMemo(folder.parent / "known.json"))
+
+
+@pytest.mark.parametrize("rate", [0, 60])
+def test_packs_give_the_same_shards_and_what_changed_in_them_is_seen(tmp_path, rate, monkeypatch):
+    monkeypatch.setattr(file_memo, "SETTLED", 0.0)
+    written = []
+    for place in ("loose", "packed"):
+        layout, made = build_stage_inputs(tmp_path / place)
+        for clip in made if rate else ():
+            motion = build_clip(int(clip.clip_id[-3:]), seconds=3.0, motion_rate=rate).motion
+            np.save(layout.stage("pose") / f"{clip.clip_id}.motion.npy", motion)
+        if place == "packed":
+            for word, suffix in (("pose", ".npy"), ("i3d", ".npy"), ("audio", ".wav")):
+                pack(layout.stage(word), suffix)
+                assert not list(layout.stage(word).glob(f"*{suffix}"))
+        assert run_stage(layout) == 0
+        written.append({path.name: path.read_bytes() for path in layout.stage("shards").iterdir()})
+    assert written[0] == written[1] and len(written[0]) == 5
+    before = {path.name: path.stat().st_mtime_ns for path in layout.stage("shards").glob("*.h5")}
+    assert run_stage(layout) == 0
+    assert before == {path.name: path.stat().st_mtime_ns for path in layout.stage("shards").glob("*.h5")}
+    changed = layout.stage("i3d").parent / "i3d-clip_000.npy"
+    np.save(changed, np.load(changed) + 1)
+    files = {f"{clip.clip_id}.npy": changed.with_name(f"i3d-{clip.clip_id}.npy") for clip in made}
+    publish_packs(layout.stage("i3d"), files, ".npy", 2, FileMemo(tmp_path / "known.json"))
+    assert run_stage(layout) == 0
+    (new,) = {path for path in layout.stage("shards").glob("*.h5") if path.read_bytes() != written[0][path.name]}
+    assert np.array_equal(ShardSet(layout.stage("shards"), "train").read_i3d("clip_000"), np.load(changed))
+    assert new.name == "train-00000.h5"
