@@ -44,6 +44,8 @@ class Posed:
     """Width and height in px of the picture."""
     begin: float
     """Time of frame 0 in seconds of the video's clock."""
+    weights: str = ""
+    """Name of the weights that found them, without suffix; '' for a pose that was given."""
 
     @property
     def coverage(self) -> float:
@@ -112,7 +114,8 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
         else:
             for_pose.close()
             pose, size = _as_long(given.pose, made.frames)[:, None], given.size
-        return VideoDance(pose=pose, size=size, visual=visual.result(), begin=begin_of(video))
+        used = Path(network.path).stem if given is None else ""
+        return VideoDance(pose=pose, size=size, visual=visual.result(), begin=begin_of(video), weights=used)
 
 
 def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, stage: str = "generate") -> Posed:
@@ -144,7 +147,7 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
                 pose = _find_dancers(reading, estimator.result(), posing, size, every)[:frames]
         if best is None:
             _warn_of_damage(stage, video, sum(cut.damaged), cut.count)
-        posed = Posed(pose=pose, size=size, begin=begin_of(video))
+        posed = Posed(pose=pose, size=size, begin=begin_of(video), weights=Path(network.path).stem)
         best = max(best or posed, posed, key=lambda p: p.coverage)
         if best.coverage >= ENOUGH:
             return best

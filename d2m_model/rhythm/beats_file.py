@@ -124,12 +124,14 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
 def tempo_of(beats: np.ndarray) -> float | None:
     """Beats per minute of beat times (n,) in seconds; None for fewer than two, and for a tempo that `Beats` refuses.
 
-    A line is fitted to the times over their counts. The counts follow from the median gap, so that a missing or uneven beat
+    A line is fitted to the times over their counts. The counts follow from the median gap, so that a missing, further or uneven beat
     changes the tempo little.
     """
     if len(beats) < 2:
         return None
     gap = float(np.median(np.diff(beats)))
+    further = np.flatnonzero(beats[2:] - beats[:-2] < 1.5 * gap) + 1  # its neighbours are about one gap apart without it
+    beats = np.delete(beats, further)
     counts = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(np.diff(beats) / gap)))])
     tempo = 60 / float(np.polyfit(counts, beats, 1)[0])
     return tempo if 1 <= tempo <= MOST_TEMPO else None

@@ -14,6 +14,7 @@ A task's record says `done` only after its files are there. So a job can be read
 continues with the tasks that are `waiting`.
 """
 
+import itertools
 import json
 import re
 import secrets
@@ -213,6 +214,20 @@ def shown_name(name: str) -> str:
 def printable_name(name: str, most: int) -> str:
     """A name without what can't be printed, at most this many characters long."""
     return "".join(c for c in name if c.isprintable())[:most].strip()
+
+
+def name_beside(name: str, taken: set[str]) -> str:
+    """A job's name that no other one has: "dance (2).mp4" where "dance.mp4" is taken. taken: the names of the others."""
+    if name not in taken:
+        return name
+    stem, suffix = re.fullmatch(r"(.+?)(\.\w{1,5})?", own_name(name)).groups("")
+    ends = (f" ({n}){suffix}" for n in itertools.count(2))
+    return next(new for end in ends if (new := stem[: NAME_LENGTH - len(end)] + end) not in taken)
+
+
+def own_name(name: str) -> str:
+    """A job's name without the number of `name_beside`."""
+    return re.sub(r"(?<=.) \(\d+\)(?=(\.\w{1,5})?$)", "", name)
 
 
 def file_name(text: str) -> str:

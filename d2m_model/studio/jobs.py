@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d2m_model.studio.job import JOB_ID, MOST_NOTES, MUSIC, STEPS, Job, Task, load_job, new_job, tidy, tidy_job
+from d2m_model.studio.job import JOB_ID, MOST_NOTES, MUSIC, STEPS, Job, Task, load_job, name_beside, new_job, tidy, tidy_job
 from d2m_model.studio.params import Params
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
@@ -102,6 +102,7 @@ class Jobs:
                     self._queue(job, step, step, {})
             if first_take is not None and not any(t.key.startswith("take-") for t in job.tasks.values()):
                 self._queue(job, "take-1", "take", first_take)
+            job.name = name_beside(job.name, {other.name for other in self._jobs.values()})
             job.save()
             self._jobs[job.id] = job
             self._changed.notify_all()

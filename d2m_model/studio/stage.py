@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from d2m_model.generate.given_files import songs_of
 from d2m_model.studio.asked import first_take
-from d2m_model.studio.job import shown_name
+from d2m_model.studio.job import own_name, shown_name
 from d2m_model.studio.jobs import Jobs
 from dataset_tools.lib.core.atomic import atomic_write, publish
 from dataset_tools.lib.core.errors import UserError
@@ -59,7 +59,7 @@ def add_video(jobs: Jobs, video: Path) -> str:
     if not video.is_file():
         raise UserError(f"{video}: file not found")
     for job in jobs.all():
-        if job.name == shown_name(video.name) and filecmp.cmp(video, job.folder / job.video, shallow=False):
+        if own_name(job.name) == own_name(shown_name(video.name)) and filecmp.cmp(video, job.folder / job.video, shallow=False):
             return job.id
     job = jobs.new(video.name, video.suffix)
     publish(video, job.folder / job.video)

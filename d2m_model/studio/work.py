@@ -39,6 +39,7 @@ from d2m_model.rhythm.scoring import likeliest_style
 from d2m_model.studio import project_file
 from d2m_model.studio.drawing import write_drawing, write_motion
 from d2m_model.studio.job import Job, Task, load_job
+from d2m_model.studio.missed import weights_missed
 from d2m_model.studio.params import Params
 from dataset_tools.clips.params import Params as ClipsParams
 from dataset_tools.lib.audio.audio_file import read_samples
@@ -172,6 +173,12 @@ def _pose(work: Work) -> dict[str, Any]:
         found = f"{len(people)} dancers, the first seen in {people[0]:.0%} of the frames"
     if people and doubt:
         found += ": too few to trust the beats; hear them with Click, correct or tap them"
+    if people and (better := weights_missed(work.layout, posed.weights, work.job.folder / work.job.video)):
+        doubt = True
+        found += (
+            ", by the demo's weights, trained on rendered dancers: compare the skeleton with the picture; for real dancers put "
+            f"{better}.pkl into weights/ and open the video again"
+        )
     return {
         "found": found,
         "size": list(posed.size),

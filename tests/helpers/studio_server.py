@@ -40,6 +40,7 @@ class Studio:
     """A running server. `address` is what it printed, with the token."""
 
     def __init__(self, root: Path, *options: str, port: int = 0):
+        self.root = root
         command = [sys.executable, "-m", "d2m_model.studio", "--root", str(root), "--port", str(port), *options]
         self.log = open(root / "studio.log", "a")  # noqa: SIM115 - closed by `stop`
         self.process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=self.log, text=True)

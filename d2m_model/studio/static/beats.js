@@ -176,8 +176,10 @@ export class Beats extends EventTarget {
     this.tell();
   }
 
-  // An operation of the server on all beats (halve, double, shift, snap, reset); it can be undone like any edit.
-  async change(label, operation) {
+  // An operation of the server on all beats (halve, double, shift, snap, reset); it can be undone like any edit. inverse: the label of
+  // the edit that it takes back, if that was the newest one: doubling brings back the beats that halving left out.
+  async change(label, operation, inverse = null) {
+    if (inverse && this.history.undoable?.label === inverse) return this.edit(label, this.history.before(this.list));
     await this.save();
     const version = ++this.version, job = this.job;
     this.operating = true;

@@ -13,7 +13,7 @@ export class Editor {
     beats.addEventListener('saved', event => this.told(event.detail));
     beats.addEventListener('refused', event => complain(event.detail));
     timeline.addEventListener('add', event => this.add(event.detail.time));
-    timeline.addEventListener('select', event => this.select(event.detail.index));
+    timeline.addEventListener('select', event => this.select(event.detail.index, true));
     timeline.addEventListener('dragging', event => write($('beat-told'), seconds(event.detail.time, 3)));
     timeline.addEventListener('moved', event => this.move(event.detail.index, event.detail.time, 'moved beat'));
     player.addEventListener('state', () => { if (!player.playing) this.taps.end(); });
@@ -33,8 +33,8 @@ export class Editor {
     on('beat-later', () => this.nudge(STEP));
     on('beat-down', () => this.toggleDown());
     on('beat-delete', () => this.remove());
-    on('beats-halve', () => this.change('halved', { operation: 'halve' }));
-    on('beats-double', () => this.change('doubled', { operation: 'double' }));
+    on('beats-halve', () => this.change('halved', { operation: 'halve' }, 'doubled'));
+    on('beats-double', () => this.change('doubled', { operation: 'double' }, 'halved'));
     on('beats-shift', () => this.shift());
     $('shift-by').addEventListener('keydown', event => { if (event.key === 'Enter') this.shift(); });
     on('beats-tempo', () => this.setTempo());
@@ -90,11 +90,12 @@ export class Editor {
 
   sources(pairs) { options($('snap-to'), pairs); }
 
-  select(index) {
+  // pointed: with a click on it, which also goes there, like a click beside it. A loop, in which beats are heard and corrected, goes on.
+  select(index, pointed = false) {
     const beat = this.list[index];
     if (!beat) return;
     this.chosen = beat.time;
-    if (!this.player.playing) this.player.seek(beat.time);
+    if (!this.player.playing || (pointed && !this.player.loop)) this.player.seek(beat.time);
     this.draw();
     say(`Selected ${this.describe()}.`);
   }
@@ -186,11 +187,11 @@ export class Editor {
     this.change(`snapped to ${choice.selectedOptions[0].textContent}`, { operation: 'snap', to: /^\d+$/.test(to) ? Number(to) : to });
   }
 
-  async change(label, operation) {
+  async change(label, operation, inverse) {
     if (!this.beats.ready || this.changing) return;
     this.changing = true;
     try {
-      const done = await this.beats.change(label, operation);
+      const done = await this.beats.change(label, operation, inverse);
       if (!done) say(done === null ? 'You edited a beat meanwhile: your edit is kept, the change is not.' : 'The beats stay as they are.');
     } catch (error) {
       complain(error);

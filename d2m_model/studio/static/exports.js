@@ -22,7 +22,8 @@ export class Exports {
     }
     this.job = job;
     const done = job.takes.filter(take => take.state === 'done');
-    const fresh = heard !== this.heard && done.some(take => String(take.number) === heard) ? heard : undefined;
+    const there = number => done.some(take => String(take.number) === number), newest = String(done.at(-1)?.number);
+    const fresh = heard !== this.heard && there(heard) ? heard : there($('export-take').value) ? undefined : newest;
     this.heard = heard;
     options($('export-take'), done.map(take => [String(take.number), takeWords(take)]), fresh);
     show($('mix-label'), job.video?.sound);

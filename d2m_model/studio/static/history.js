@@ -41,6 +41,9 @@ export class History {
     this.at++;
   }
 
+  // The beats before the newest step.
+  before(beats) { return apply(beats, this.undoable.added, this.undoable.removed); }
+
   // [the beats after, the step] or null.
   undo(beats) {
     const step = this.undoable;

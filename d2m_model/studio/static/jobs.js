@@ -52,7 +52,7 @@ export class Jobs {
     const { limits } = studio;
     write($('limits'), `Up to ${size(limits.upload_bytes)} and ${limits.seconds >= 120 ? `${Math.round(limits.seconds / 60)} minutes` : `${limits.seconds} s`}. It stays on the machine that runs the studio.`);
     show($('clips-card'), studio.clips.length);
-    write($('clips-title'), `Or try a dance of the corpus ${studio.corpus}`);
+    write($('clips-title'), `Or try a dance of the ${studio.corpus} corpus`);
     this.list($('clips'), studio.clips, clip => make('button', { type: 'button', dataset: { clip: clip.id }, textContent: `${clip.id}, ${seconds(clip.seconds, 1)}`, onclick: () => this.clip(clip.id) }));
     show($('no-jobs'), !studio.jobs.length);
     this.list($('jobs'), studio.jobs, job => this.row(job));

@@ -63,6 +63,7 @@ function followVideo(job) {
   const unread = ['failed', 'cancelled'].includes(job.steps.read.state);
   write($('no-picture'), unread ? 'There is no picture: the video was not read.' : 'The picture comes when the video is read.');
   show(video, job.video);
+  for (const id of ['play', 'frame-back', 'frame-on', 'seek']) $(id).disabled = !job.video;
   if (!job.video || shown === job.id) return;
   shown = job.id;
   player.reset(job.video.seconds);

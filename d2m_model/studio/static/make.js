@@ -42,7 +42,7 @@ export class MakeForm {
       if ($(id).tagName === 'SELECT' && $(id).selectedIndex < 0) $(id).selectedIndex = 0;
     }
     this.typedSeed = kept.typedSeed ?? false;
-    $('region-take').dataset.heard = '';
+    $('region-take').dataset.heard = $('region-take').value = '';
   }
 
   follow(studio, job) {
@@ -54,7 +54,8 @@ export class MakeForm {
       $('seed').value = seeds.length ? Math.max(...seeds) + 1 : studio.defaults.seed;
     }
     const done = job.takes.filter(take => take.state === 'done' && take.made === 'model');
-    const chosen = $('region-take').dataset.heard !== this.heard && done.some(take => String(take.number) === this.heard) ? this.heard : undefined;
+    const there = number => done.some(take => String(take.number) === number), newest = String(done.at(-1)?.number);
+    const chosen = $('region-take').dataset.heard !== this.heard && there(this.heard) ? this.heard : there($('region-take').value) ? undefined : newest;
     $('region-take').dataset.heard = this.heard ?? '';
     options($('region-take'), done.map(take => [String(take.number), takeWords(take)]), chosen);
     show($('region-told'), job.takes.some(take => take.made === 'own music'));
@@ -149,7 +150,7 @@ export class MakeForm {
       await this.beats.save();
       const { numbers } = await post(`/api/jobs/${id}/takes`, { from: null, ...settings, ...extra });
       const free = this.beats.list?.length ? '' : ' There are no beats: the music will have a rhythm of its own.';
-      say(`${numbers.length > 1 ? `Takes ${numbers[0]} to ${numbers.at(-1)} are being made.` : `Take ${numbers[0]} is being made.`}${free}`);
+      say(`${numbers.length > 1 ? `Takes ${numbers[0]} ${numbers.length > 2 ? 'to' : 'and'} ${numbers.at(-1)} are being made.` : `Take ${numbers[0]} is being made.`}${free}`);
     } catch (error) {
       complain(error);
     }

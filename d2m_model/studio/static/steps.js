@@ -17,12 +17,12 @@ export class Steps {
   // queue: all that runs and waits, of all jobs; what is before this job's part is told.
   follow(job, queue) {
     const first = queue.findIndex(entry => entry.job === job.id);
-    this.before = first > 0 ? first : 0;
     if (this.job?.id !== job.id) this.states = {};
     this.job = job;
-    let before = null;
+    let before = null, queued = Math.max(0, first); // told at the first step that waits
     for (const [step, told] of Object.entries(job.steps)) {
-      this.draw(step, { ...told, error: told.error === before ? null : told.error }); // an error that stops all steps is told once
+      this.draw(step, { ...told, error: told.error === before ? null : told.error }, queued); // an error that stops all steps is told once
+      if (told.state === 'waiting') queued = 0;
       before = told.error ?? before;
     }
     $('job').dataset.settled = Object.values(job.steps).every(step => step.state === 'done' && !step.doubt);
@@ -35,13 +35,13 @@ export class Steps {
     }
   }
 
-  draw(step, { state, found, error, progress, doubt }) {
+  draw(step, { state, found, error, progress, doubt }, queued) {
     const row = document.querySelector(`[data-step="${step}"]`);
     if (!row) return;
     row.dataset.state = state;
     const doubtful = state === 'done' && Boolean(doubt);
     row.dataset.doubt = doubtful;
-    const words = state === 'waiting' && this.before ? `waits for other work, ${this.before} before it` : doubtful ? 'look at this:' : STATES[state];
+    const words = state === 'waiting' && queued ? `waits for other work, ${queued} before it` : doubtful ? 'look at this:' : STATES[state];
     const far = state === 'running' && progress?.total ? farWords(progress) : '';
     write(row.querySelector('.state'), far || words);
     write(row.querySelector('.found'), error || (state === 'done' ? found ?? '' : ''));

@@ -4,6 +4,7 @@ import RegionsPlugin from './vendor/wavesurfer/plugins/regions.esm.js';
 import TimelinePlugin from './vendor/wavesurfer/plugins/timeline.esm.js';
 import { $, make, seconds as inSeconds, show } from './dom.js';
 import { passTouches } from './touch.js';
+import { drawWave } from './wave.js';
 
 const HEIGHT = 104, RULER = 24, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1 - 1e-6, APART = 0.02;
 // Widths in pixels in which a beat can be taken: at most (and half the gap to its neighbours), and below which there is no room for it, or it is not even drawn.
@@ -18,7 +19,7 @@ export class Timeline extends EventTarget {
     this.regions.virtualAppend = (region, container, element) => container.append(element); // all of them: cheaper than to ask each on each scroll
     this.ticks = TimelinePlugin.create({ height: RULER, secondaryLabelOpacity: 1, style: { fontSize: '12px' }, formatTimeCallback: time => `${Math.round(100 * time) / 100}` });
     this.wave = WaveSurfer.create({
-      container, height: HEIGHT, interact: false, cursorWidth: 2, autoScroll: true, normalize: false, ...this.colours(),
+      container, height: HEIGHT, interact: false, cursorWidth: 2, autoScroll: true, normalize: false, renderFunction: drawWave, ...this.colours(),
       plugins: [this.regions, this.ticks],
     });
     this.wave.on('ready', () => { this.ready = true; this.drawBeats(); this.drawRegion(); this.tell('ready'); });
@@ -32,7 +33,7 @@ export class Timeline extends EventTarget {
       if (marker) this.tell('select', { index: marker.index });
       else this.tell('seek', { time: this.timeOf(event) });
     });
-    passTouches(wrapper, event => this.markerAt(event));
+    passTouches(wrapper, event => this.markerAt(event), marker => marker.index === this.selected);
     wrapper.addEventListener('dblclick', event => this.tell('add', { time: this.timeOf(event) }));
     this.wave.on('resize', () => this.rule());
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.recolour());
@@ -56,10 +57,11 @@ export class Timeline extends EventTarget {
     return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) * this.seconds;
   }
 
-  // For fingers, where beats are too close to be touched themselves: the marker under an event.
+  // For fingers: the marker under an event, also where beats are too close to be touched themselves.
   markerAt(event) {
+    if (!this.close) return this.markers.find(marker => marker.element.contains(event.target));
     const time = this.timeOf(event), width = this.wave.getWrapper().clientWidth / this.seconds;
-    return this.close ? this.markers.find(marker => Math.abs(marker.start - time) * width <= Math.min(HIT, marker.gap * width / 2) / 2) : undefined;
+    return this.markers.find(marker => Math.abs(marker.start - time) * width <= Math.min(HIT, marker.gap * width / 2) / 2);
   }
 
   // Ticks as dense as their numbers have room.
@@ -137,14 +139,13 @@ export class Timeline extends EventTarget {
     marker.element.style.pointerEvents = 'none';
     marker.line = line;
     marker.element.style.zIndex = 4;
-    marker.element.style.touchAction = 'pan-y';
     marker.element.style.setProperty('--hit', `min(${HIT}px, var(--gap) * var(--dense) / 2)`);
     marker.on('click', event => {
       event.stopPropagation();
       this.tell('select', { index: marker.index });
     });
     marker.on('dblclick', event => event.stopPropagation());
-    marker.on('update', () => { this.dragging = true; this.between(marker); this.tell('dragging', { index: marker.index, time: marker.start }); });
+    marker.on('update', () => { this.grab(marker); this.between(marker); this.tell('dragging', { index: marker.index, time: marker.start }); });
     marker.on('update-end', () => {
       this.dragging = false;
       marker.over = 0;
@@ -152,6 +153,14 @@ export class Timeline extends EventTarget {
       this.drawBeats();
     });
     return marker;
+  }
+
+  // What is dragged looks selected at once.
+  grab(marker) {
+    if (this.dragging) return;
+    this.dragging = true;
+    this.selected = marker.index;
+    this.dressAll();
   }
 
   // A dragged beat stays between its neighbours; what the pointer moves further is remembered, so that the beat stays under it.
@@ -171,7 +180,13 @@ export class Timeline extends EventTarget {
       if (marker.start !== time) marker.setOptions({ start: time });
       const gap = Math.min(time - (this.beats[index - 1]?.time ?? -1), (this.beats[index + 1]?.time ?? time + 1) - time);
       if (marker.gap !== gap) marker.element.style.setProperty('--gap', marker.gap = gap);
-      const key = `${index} ${time} ${down} ${index === this.selected}`;
+    });
+    this.dressAll();
+  }
+
+  dressAll() {
+    this.beats.forEach(({ time, down }, index) => {
+      const marker = this.markers[index], key = `${index} ${time} ${down} ${index === this.selected}`;
       if (marker.key === key) return;
       marker.index = index;
       marker.key = key;
@@ -185,6 +200,7 @@ export class Timeline extends EventTarget {
     element.dataset.time = time.toFixed(3);
     element.dataset.down = down;
     element.dataset.selected = selected;
+    element.style.touchAction = selected ? 'pan-y' : 'auto'; // a finger moves the selected beat only
     element.title = `${down ? 'down-beat' : 'beat'} ${marker.index + 1}, ${inSeconds(time, 3)}`;
     element.setAttribute('role', 'img');
     element.setAttribute('aria-label', element.title);

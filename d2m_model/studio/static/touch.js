@@ -1,11 +1,12 @@
-// Fingers on the time line. One that goes up or down scrolls the page, one that goes along draws a region or moves a beat: which of both
-// is known after a few pixels, and until then nothing is told to what draws. Browsers move a touch to the nearest thing that can be
+// Fingers on the time line. One that goes up or down scrolls the page, one that goes along draws a region or moves the selected beat: which
+// of both is known after a few pixels, and until then nothing is told to what draws. A finger is wide: it moves no beat that was not tapped
+// before, and draws the region there. Browsers move a touch to the nearest thing that can be
 // tapped, which would leave no place to draw a region where beats are close together: so there the beats can't be touched themselves, and
 // a touch that is really on a beat is passed on to its marker.
 const HANDLE = '[part*="region-handle"]', DECIDED = 7;
 
-// markerAt(event): the marker whose own width the event lies in, or undefined.
-export function passTouches(wrapper, markerAt) {
+// markerAt(event): the marker whose own width the event lies in, or undefined. movable(marker): whether a finger moves it.
+export function passTouches(wrapper, markerAt, movable) {
   let finger = null; // {pointerId, x, y, along: null | true | false}
   let holding = false;
   wrapper.parentElement.addEventListener('pointerdown', event => {
@@ -13,10 +14,11 @@ export function passTouches(wrapper, markerAt) {
     const { pointerId, pointerType, isPrimary, clientX, clientY } = event;
     if (isPrimary) finger = { pointerId, x: clientX, y: clientY, along: null };
     const marker = event.target.matches?.(HANDLE) ? undefined : markerAt(event);
-    holding = Boolean(marker);
-    if (!marker) return;
+    holding = Boolean(marker && movable(marker));
+    const goal = holding ? marker.element : wrapper;
+    if (!marker || (holding && goal.contains(event.target))) return;
     event.stopImmediatePropagation();
-    marker.element.dispatchEvent(new PointerEvent('pointerdown', { pointerId, pointerType, isPrimary, clientX, clientY, button: 0, buttons: 1 }));
+    goal.dispatchEvent(new PointerEvent('pointerdown', { pointerId, pointerType, isPrimary, clientX, clientY, button: 0, buttons: 1 }));
   }, true);
   addEventListener('pointermove', event => {
     if (event.pointerId !== finger?.pointerId) return;

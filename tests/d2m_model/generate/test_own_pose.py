@@ -110,6 +110,7 @@ def test_the_poses_of_whoever_sees_more_are_kept(layout, monkeypatch, published,
     write_video(layout.root / "in.mp4", frames=32)
     posed = own_video.read_posed(layout.root / "in.mp4", layout)
     assert posed.coverage == pytest.approx(kept, abs=0.03) and len(made) == looked
+    assert posed.weights == ("pose_k16" if kept == published else "pose_demo")
 
 
 def test_a_model_of_one_estimators_poses_gets_the_corpuss_weights_and_the_video_is_decoded_once(layout, monkeypatch):

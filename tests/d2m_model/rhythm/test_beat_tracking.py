@@ -1,6 +1,7 @@
 """Activations to beats: the likeliest steady train, the likeliest bars over it, the tempo."""
 
 import numpy as np
+import pytest
 
 from d2m_model.rhythm.beats_file import tempo_of
 from d2m_model.rhythm.tracking import track_beats, track_downbeats
@@ -83,3 +84,15 @@ def test_tempo_of_uneven_and_missing_beats():
     beats = np.delete(0.5 * np.arange(20), 7) + np.tile([0.01, -0.01], 10)[:19]
     assert abs(tempo_of(beats) - 120) < 0.5
     assert tempo_of(np.array([1.0])) is None
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.8])
+def test_a_further_beat_leaves_the_tempo_as_it_is(place):
+    beats = 0.4 + 0.39 * np.arange(15)
+    added = np.insert(beats, 5, beats[4] + place * 0.39)
+    assert abs(tempo_of(added) - 60 / 0.39) < 0.1
+    assert abs(tempo_of(np.sort(np.append(added, beats[9] + 0.2))) - 60 / 0.39) < 0.1
+
+
+def test_a_faster_part_is_counted_in_the_beats_of_the_slower_one_if_those_are_more():
+    assert abs(tempo_of(np.concatenate([0.5 * np.arange(12), 5.5 + 0.25 * np.arange(1, 7)])) - 120) < 0.5

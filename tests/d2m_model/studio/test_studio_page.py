@@ -1,7 +1,9 @@
 """The studio's page: what stays in sight, names of takes, undo in another browser, fingers, the ruler, the sound after a jump."""
 
+import re
 import time
 
+import av
 import numpy as np
 import pytest
 
@@ -16,7 +18,10 @@ PORTRAIT, LANDSCAPE = {"width": 390, "height": 844}, {"width": 844, "height": 39
 
 @pytest.fixture(scope="module")
 def studio(pipeline, tmp_path_factory):
-    found = Studio(studio_root(pipeline, tmp_path_factory.mktemp("studio")))
+    root = studio_root(pipeline, tmp_path_factory.mktemp("studio"))
+    weights = root / "manifests" / "weights.csv"
+    weights.write_text(re.sub(r"https?://[^,]*", "http://127.0.0.1:9/x", weights.read_text()))  # nothing can be had
+    found = Studio(root)
     yield found
     found.stop()
 
@@ -193,6 +198,13 @@ def test_a_finger_scrolls_up_and_down_and_draws_along(opened):
     mine.until("document.getElementById('region-from').value !== ''", 10)
     page.locator("#region-clear").evaluate("button => button.click()")
     assert mine.beats() == before
+    swipe(mine, beat["x"] + 1, y, 15, 3)  # a beat that was not tapped stays, and a region is drawn
+    mine.until("document.getElementById('region-from').value !== ''", 10)
+    assert mine.beats() == before and page.locator('[data-selected="true"]').count() == 0
+    page.locator("#region-clear").evaluate("button => button.click()")
+    page.wait_for_timeout(100)
+    page.touchscreen.tap(beat["x"] + 1, y)
+    page.locator('[data-beat="2"][data-selected="true"]').wait_for()
     swipe(mine, beat["x"] + 1, y, 15, 3)
     moved = mine.saved(lambda found: found != before)
     assert [k for k, (a, b) in enumerate(zip(before, moved, strict=True)) if a != b] == [2]
@@ -292,19 +304,177 @@ def test_taps_after_the_end_do_not_go_on_over_the_first_beats(opened):
     mine.saved(lambda beats: beats == before)
 
 
+def test_doubling_after_halving_brings_back_what_was_there(opened):
+    mine = opened()
+    page, before = mine.page, mine.beats()
+    assert len(before) % 2 == 0, "the middles of every second beat would be one beat less"
+    page.locator("#beats-halve").click()
+    half = mine.saved(lambda beats: len(beats) == len(before) // 2)
+    page.locator("#beats-double").click()
+    mine.saved(lambda beats: beats == before)
+    page.reload()
+    page.locator("#undo:not([disabled])").click()
+    mine.saved(lambda beats: beats == half)
+    page.locator("#beat-after").click()
+    page.locator("#beat-delete").click()
+    mine.saved(lambda beats: len(beats) == len(half) - 1)
+    page.locator("#beats-double").click()  # something was changed: now it is the middles
+    mine.saved(lambda beats: len(beats) == 2 * (len(half) - 1) - 1)
+    for _ in range(3):
+        page.locator("#undo").click()
+    mine.saved(lambda beats: beats == before)
+    page.locator("#beats-double").click()
+    mine.saved(lambda beats: len(beats) == 2 * len(before) - 1)
+    page.locator("#beats-halve").click()
+    mine.saved(lambda beats: beats == before)
+
+
+def click_beat(page, index):
+    at, wave = page.locator(f'[data-beat="{index}"]').bounding_box(), page.locator("#wave").bounding_box()
+    page.mouse.click(at["x"] + 1, wave["y"] + 60)
+    page.locator(f'[data-beat="{index}"][data-selected="true"]').wait_for()
+
+
+PLACE = "document.getElementById('seek').valueAsNumber"
+
+
+def test_a_click_on_a_beat_goes_there_while_it_plays_and_a_loop_goes_on(opened):
+    mine = opened()
+    page, beats = mine.page, mine.beats()
+    page.locator("#play").click()
+    mine.until(f"{PLACE} > 0.1")
+    click_beat(page, 6)
+    assert beats[6] - 0.05 <= page.evaluate(PLACE) < beats[6] + 1
+    for field, value in (("from", 0), ("to", 1)):
+        page.locator(f"#region-{field}").fill(str(value))
+        page.locator(f"#region-{field}").press("Tab")
+    page.locator("#loop").click()
+    mine.until(f"{PLACE} < 1.1")
+    page.evaluate(
+        "window.jumps = []; document.getElementById('video').addEventListener('seeking', event => window.jumps.push(event.target.currentTime))"
+    )
+    click_beat(page, 5)
+    page.wait_for_timeout(300)
+    assert page.evaluate(PLACE) < 1.1 and page.evaluate("window.jumps.every(time => time < 0.3)")
+    page.locator("#play").click()
+
+
+def test_a_dragged_beat_is_shown_as_selected_before_it_is_dropped(opened):
+    mine = opened()
+    page, before = mine.page, mine.beats()
+    at, wave = page.locator('[data-beat="3"]').bounding_box(), page.locator("#wave").bounding_box()
+    page.mouse.move(at["x"] + 1, wave["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(at["x"] + 12, wave["y"] + 60, steps=4)
+    page.locator('[data-beat="3"][data-selected="true"]').wait_for(timeout=3000)
+    assert page.locator('[data-selected="true"]').count() == 1
+    page.mouse.up()
+    mine.saved(lambda beats: beats[3] > before[3])
+    page.locator("#undo").click()
+    mine.saved(lambda beats: beats == before)
+
+
+HOLES = """() => {
+  const root = [...document.querySelectorAll('#wave > div')].map(e => e.shadowRoot).find(Boolean);
+  return [...root.querySelectorAll('.canvases canvas')].map(line => {
+    const { width: wide, height: tall } = line;
+    const values = line.getContext('2d').getImageData(0, Math.round(tall / 8), wide, 1).data;
+    return [wide, values.filter((value, at) => at % 4 === 3 && value < 200).length];
+  });
+}"""
+
+
+@pytest.mark.parametrize("zoomed", [0, 3])
+def test_the_waveform_has_no_notch_where_its_pieces_meet(opened, job, zoomed):
+    mine = opened()
+    page = mine.page
+    page.route(f"**/api/jobs/{job}/peaks/*", lambda route: route.fulfill(json={"peaks": [1.0] * 100 * 60}))
+    page.reload()
+    mine.wait_for_take(1)
+    page.locator('[data-beat="0"]').wait_for()
+    for _ in range(zoomed):
+        page.locator("#zoom-in").click()
+    page.wait_for_timeout(500)
+    found = page.evaluate(HOLES)
+    assert (len(found) > 1) == bool(zoomed) and all(wide > 0 and holes == 0 for wide, holes in found), found
+
+
+def changed_answer(page, job, change):
+    """The page is told of the job what `change` makes of it."""
+
+    def answer(route):
+        given = route.fetch()
+        told = given.json()
+        change(told)
+        route.fulfill(response=given, json=told)
+
+    page.route(f"**/api/jobs/{job}", answer)
+    page.reload()
+
+
+def test_a_region_is_of_the_newest_take_of_the_model_though_own_music_is_heard(opened, job):
+    mine = opened()
+    page = mine.page
+
+    def more(told):
+        first = told["takes"][0]
+        told["takes"] += [first | {"number": 2, "seed": 1}, first | {"number": 3, "made": "own music", "style_name": "song"}]
+
+    changed_answer(page, job, more)
+    mine.until("document.getElementById('region-take').options.length === 2")
+    assert page.locator("#pick-a").input_value() == "3" and page.locator("#region-take").input_value() == "2"
+    page.select_option("#region-take", "1")
+    page.wait_for_timeout(2500)  # the next answer keeps what was chosen
+    assert page.locator("#region-take").input_value() == "1"
+
+
+def test_before_there_is_a_video_nothing_plays_and_the_queue_is_told_once(opened, job):
+    page = opened().page
+
+    def waiting(told):
+        told.update(video=None, pose=None, beats=None, dancers=[], takes=[], busy=True)
+        for step in told["steps"].values():
+            step.update(state="waiting", found="")
+
+    def queued(route):
+        given = route.fetch()
+        told = given.json()
+        other = {"job": "0" * 16, "name": "other", "what": "pose"}
+        route.fulfill(response=given, json=told | {"queue": [other] * 4 + [{"job": job, "name": "mine", "what": "read"}]})
+
+    page.route("**/api/state", queued)
+    changed_answer(page, job, waiting)
+    page.get_by_text("waits for other work, 4 before it").wait_for()
+    assert page.locator("#steps").inner_text().count("before it") == 1
+    assert page.locator("#steps").inner_text().count("waits") == 4
+    for control in ("play", "frame-back", "frame-on", "seek"):
+        assert page.locator(f"#{control}").is_disabled()
+
+
+def test_a_pose_of_the_demos_weights_is_doubted_but_not_that_of_its_own_clips(opened, studio, job, tmp_path):
+    assert not studio.job(job)["steps"]["pose"]["doubt"]
+    clip = studio.root / "data/demo/clips" / studio.job(job)["name"]
+    video = tmp_path / "mine.mp4"
+    with av.open(str(clip)) as source, av.open(str(video), "w") as made:
+        streams = {s.index: made.add_stream_from_template(s) for s in source.streams.video}
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                made.mux(packet)
+    made = studio.ask("POST", "/api/jobs?name=mine.mp4", data=video.read_bytes())["id"]
+    told = studio.finished(made)["steps"]["pose"]
+    assert told["doubt"] and "trained on rendered dancers" in told["found"] and "pose_k16.pkl" in told["found"]
+    page = opened().page
+    page.goto(f"{studio.base}/#{made}")
+    page.locator('[data-step="pose"][data-doubt="true"]').get_by_text("look at this:").wait_for()
+    studio.ask("DELETE", f"/api/jobs/{made}")
+
+
 def test_on_a_phone_a_doubt_about_the_dancer_is_above_the_picture(opened, job):
     mine = opened(viewport=PORTRAIT, **PHONE)
     page = mine.page
     assert box(page, "#steps-panel")[0] > box(page, "#picture")[1]
-
-    def doubtful(route):
-        answer = route.fetch()
-        told = answer.json()
-        told["steps"]["pose"]["doubt"] = True
-        route.fulfill(response=answer, json=told)
-
-    page.route(f"**/api/jobs/{job}", doubtful)
-    page.reload()
+    changed_answer(page, job, lambda told: told["steps"]["pose"].update(doubt=True))
     page.get_by_text("look at this").wait_for()
     assert box(page, "#steps-panel")[1] < box(page, "#picture")[0]
 

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from d2m_model.studio.job import Task
+from d2m_model.studio.job import NAME_LENGTH, Task, load_job, name_beside, shown_name
 from tests.d2m_model.studio.conftest import CHANGE, finished_job, project_of
 
 
@@ -55,6 +55,30 @@ def test_projects_whose_files_do_not_fit_are_refused(jobs, client, tmp_path, cha
     job = with_sound(finished_job(jobs))
     answer = client.post("/api/projects", data=project_of(job, tmp_path, changes), headers=CHANGE)
     assert answer.status_code == 400 and str(jobs.folder) not in answer.json["error"] and len(jobs.all()) == 1
+
+
+def test_an_opened_project_has_a_name_of_its_own(jobs, client, tmp_path):
+    project = project_of(finished_job(jobs), tmp_path)
+    for name in ("My dance (2).mp4", "My dance (3).mp4"):
+        made = client.post("/api/projects", data=project, headers=CHANGE).json["id"]
+        assert client.get(f"/api/jobs/{made}").json["name"] == name
+    project = project_of(jobs.get(made), tmp_path)
+    made = client.post("/api/projects", data=project, headers=CHANGE).json["id"]
+    assert jobs.get(made).name == "My dance (4).mp4" == load_job(jobs.get(made).folder).name
+    jobs.remove(jobs.get(made))
+    made = client.post("/api/projects", data=project, headers=CHANGE).json["id"]
+    assert jobs.get(made).name == "My dance (4).mp4"
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [("dance", "dance (2)"), ("a.b c", "a.b c (2)"), ("(2)", "(2) (2)"), (".mp4", ".mp4 (2)"), (f"{'x' * 300}.mp4", None)],
+)
+def test_names_beside_others(name, beside):
+    name = shown_name(name)
+    found = name_beside(name, {name})
+    assert found == (beside or found) and len(found) <= NAME_LENGTH and found != name
+    assert name_beside(name, set()) == name and name_beside(name, {name, found}) not in (name, found)
 
 
 def test_a_project_with_sounds_opens_and_its_sounds_can_be_removed(jobs, client, tmp_path):
