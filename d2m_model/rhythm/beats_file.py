@@ -130,7 +130,8 @@ def tempo_of(beats: np.ndarray) -> float | None:
     if len(beats) < 2:
         return None
     gap = float(np.median(np.diff(beats)))
-    further = np.flatnonzero(beats[2:] - beats[:-2] < 1.5 * gap) + 1  # its neighbours are about one gap apart without it
+    # A beat is a further one if its neighbours are about one gap apart.
+    further = np.flatnonzero(beats[2:] - beats[:-2] < 1.5 * gap) + 1
     beats = np.delete(beats, further)
     counts = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(np.diff(beats) / gap)))])
     tempo = 60 / float(np.polyfit(counts, beats, 1)[0])

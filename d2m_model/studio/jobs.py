@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d2m_model.studio.job import JOB_ID, MOST_NOTES, MUSIC, STEPS, Job, Task, load_job, name_beside, new_job, tidy, tidy_job
+from d2m_model.studio.job import (
+    JOB_ID,
+    MOST_NOTES,
+    MUSIC,
+    STEPS,
+    Job,
+    Task,
+    load_job,
+    name_beside,
+    new_job,
+    tidy,
+    tidy_job,
+)
 from d2m_model.studio.params import Params
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line

@@ -59,7 +59,8 @@ def add_video(jobs: Jobs, video: Path) -> str:
     if not video.is_file():
         raise UserError(f"{video}: file not found")
     for job in jobs.all():
-        if own_name(job.name) == own_name(shown_name(video.name)) and filecmp.cmp(video, job.folder / job.video, shallow=False):
+        named = own_name(job.name) == own_name(shown_name(video.name))
+        if named and filecmp.cmp(video, job.folder / job.video, shallow=False):
             return job.id
     job = jobs.new(video.name, video.suffix)
     publish(video, job.folder / job.video)

@@ -304,29 +304,39 @@ def test_taps_after_the_end_do_not_go_on_over_the_first_beats(opened):
     mine.saved(lambda beats: beats == before)
 
 
-def test_doubling_after_halving_brings_back_what_was_there(opened):
+def test_doubling_after_halving_brings_back_what_was_there(opened, studio, job):
+    all_beats = studio.job(job)["beats"]
+    before = all_beats["beats"][
+        : 2 * (len(all_beats["beats"]) // 2)
+    ]  # of an even number, the middles would be one beat less
+    studio.ask("PUT", f"/api/jobs/{job}/beats", {"beats": before, "downbeats": before[::4]})
     mine = opened()
-    page, before = mine.page, mine.beats()
-    assert len(before) % 2 == 0, "the middles of every second beat would be one beat less"
-    page.locator("#beats-halve").click()
+    page = mine.page
+
+    def press(button, words):
+        page.locator(f"#{button}").click()
+        mine.until(f"document.getElementById('status').textContent.startsWith('{words}')")
+
+    press("beats-halve", "Halved.")
     half = mine.saved(lambda beats: len(beats) == len(before) // 2)
-    page.locator("#beats-double").click()
+    press("beats-double", "Doubled.")
     mine.saved(lambda beats: beats == before)
     page.reload()
-    page.locator("#undo:not([disabled])").click()
+    page.locator("#undo:not([disabled])").wait_for()
+    press("undo", "Undone: doubled.")
     mine.saved(lambda beats: beats == half)
     page.locator("#beat-after").click()
-    page.locator("#beat-delete").click()
-    mine.saved(lambda beats: len(beats) == len(half) - 1)
-    page.locator("#beats-double").click()  # something was changed: now it is the middles
+    press("beat-delete", "Deleted beat.")
+    press("beats-double", "Doubled.")  # something was changed: now it is the middles
     mine.saved(lambda beats: len(beats) == 2 * (len(half) - 1) - 1)
-    for _ in range(3):
-        page.locator("#undo").click()
+    for label in ("doubled", "deleted beat", "halved"):
+        press("undo", f"Undone: {label}.")
     mine.saved(lambda beats: beats == before)
-    page.locator("#beats-double").click()
+    press("beats-double", "Doubled.")
     mine.saved(lambda beats: len(beats) == 2 * len(before) - 1)
-    page.locator("#beats-halve").click()
+    press("beats-halve", "Halved.")
     mine.saved(lambda beats: beats == before)
+    studio.ask("PUT", f"/api/jobs/{job}/beats", {name: all_beats[name] for name in ("beats", "downbeats")})
 
 
 def click_beat(page, index):
@@ -418,7 +428,10 @@ def test_a_region_is_of_the_newest_take_of_the_model_though_own_music_is_heard(o
 
     def more(told):
         first = told["takes"][0]
-        told["takes"] += [first | {"number": 2, "seed": 1}, first | {"number": 3, "made": "own music", "style_name": "song"}]
+        told["takes"] += [
+            first | {"number": 2, "seed": 1},
+            first | {"number": 3, "made": "own music", "style_name": "song"},
+        ]
 
     changed_answer(page, job, more)
     mine.until("document.getElementById('region-take').options.length === 2")
@@ -440,7 +453,9 @@ def test_before_there_is_a_video_nothing_plays_and_the_queue_is_told_once(opened
         given = route.fetch()
         told = given.json()
         other = {"job": "0" * 16, "name": "other", "what": "pose"}
-        route.fulfill(response=given, json=told | {"queue": [other] * 4 + [{"job": job, "name": "mine", "what": "read"}]})
+        route.fulfill(
+            response=given, json=told | {"queue": [other] * 4 + [{"job": job, "name": "mine", "what": "read"}]}
+        )
 
     page.route("**/api/state", queued)
     changed_answer(page, job, waiting)

@@ -72,7 +72,13 @@ def test_an_opened_project_has_a_name_of_its_own(jobs, client, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "beside"),
-    [("dance", "dance (2)"), ("a.b c", "a.b c (2)"), ("(2)", "(2) (2)"), (".mp4", ".mp4 (2)"), (f"{'x' * 300}.mp4", None)],
+    [
+        ("dance", "dance (2)"),
+        ("a.b c", "a.b c (2)"),
+        ("(2)", "(2) (2)"),
+        (".mp4", ".mp4 (2)"),
+        (f"{'x' * 300}.mp4", None),
+    ],
 )
 def test_names_beside_others(name, beside):
     name = shown_name(name)
