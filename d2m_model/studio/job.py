@@ -220,7 +220,9 @@ def name_beside(name: str, taken: set[str]) -> str:
     """A job's name that no other one has: "dance (2).mp4" where "dance.mp4" is taken. taken: the names of the others."""
     if name not in taken:
         return name
-    stem, suffix = re.fullmatch(r"(.+?)(\.\w{1,5})?", own_name(name)).groups("")
+    stem, suffix = own_name(name), ""
+    if found := re.search(r"(?<=.)\.\w{1,5}$", stem):
+        stem, suffix = stem[: found.start()], found[0]
     ends = (f" ({n}){suffix}" for n in itertools.count(2))
     return next(new for end in ends if (new := stem[: NAME_LENGTH - len(end)] + end) not in taken)
 
