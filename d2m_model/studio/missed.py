@@ -12,15 +12,20 @@ from dataset_tools.pose.params import Params as PoseParams
 
 
 def weights_missed(layout: Layout, used: str, video: Path) -> str | None:
-    """Name of the published weights that would have found the dancers of `video`, where the demo's did. used: name of the weights that
-    found them.
+    """Name of the published weights that would have looked for the dancers of `video`, where the demo's stood in for them. used: name
+    of the weights that looked.
 
-    None where other weights were used, where params.yaml asks for the demo's, and for a clip of the corpus: for the dancers in it the
-    corpus itself was made with these weights.
+    None where other weights were used, where params.yaml asks for the demo's, where the published ones are in place and saw less, and
+    for a clip of the corpus, which itself was made with these weights.
     """
     asked = load_params(layout.params, "generate", GenerateParams).pose_weights
     better = PUBLISHED.get(load_params(layout.params, "pose", PoseParams).layout)
-    if used != DEMO or asked != AUTO or _is_clip(layout, video):
+    if (
+        used != DEMO
+        or asked != AUTO
+        or (layout.root / "weights" / f"{better}.pkl").is_file()
+        or _is_clip(layout, video)
+    ):
         return None
     return better
 

@@ -173,11 +173,11 @@ def _pose(work: Work) -> dict[str, Any]:
         found = f"{len(people)} dancers, the first seen in {people[0]:.0%} of the frames"
     if people and doubt:
         found += ": too few to trust the beats; hear them with Click, correct or tap them"
-    if people and (better := weights_missed(work.layout, posed.weights, work.job.folder / work.job.video)):
+    if better := weights_missed(work.layout, posed.weights, work.job.folder / work.job.video):
         doubt = True
         found += (
-            ", by the demo's weights, trained on rendered dancers: compare the skeleton with the picture; for real dancers put "
-            f"{better}.pkl into weights/ and open the video again"
+            "; the demo's weights, trained on rendered dancers, were used: compare the skeleton with the picture, and for real dancers "
+            f"put {better}.pkl into weights/ and open the video again"
         )
     return {
         "found": found,

@@ -23,6 +23,15 @@ def test_the_published_weights_are_missed_where_nobody_asked_for_the_demos(layou
     assert weights_missed(layout, used, tmp_path / "video.mp4") == missed
 
 
+def test_published_weights_that_are_in_place_and_saw_less_are_not_missed(layout, tmp_path):
+    (tmp_path / "params.yaml").write_text("corpus: tiny\ngenerate: {}\npose: {}\n")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "pose_wholebody_k16.pkl").touch()
+    assert weights_missed(layout, "pose_demo", tmp_path / "video.mp4") == "pose_k16"
+    (tmp_path / "weights" / "pose_k16.pkl").touch()
+    assert weights_missed(layout, "pose_demo", tmp_path / "video.mp4") is None
+
+
 def test_clips_of_the_corpus_are_known_by_their_content(layout, tmp_path):
     (tmp_path / "params.yaml").write_text("corpus: tiny\ngenerate: {}\npose: {}\n")
     clips = layout.stage("clips")

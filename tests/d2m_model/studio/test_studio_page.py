@@ -182,18 +182,22 @@ def swipe(mine, x: float, y: float, dx: float, dy: float) -> None:
     speak("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
+def to_top(mine) -> None:
+    """Scroll to the top and stay there: what a finger scrolled may still arrive."""
+    mine.until("new Promise(done => { scrollTo(0, 0); setTimeout(() => done(scrollY === 0), 300); })", 20)
+
+
 def test_a_finger_scrolls_up_and_down_and_draws_along(opened):
     mine = opened(viewport=PORTRAIT, **PHONE)
     page, before = mine.page, mine.beats()
     wave, beat = page.locator("#wave").bounding_box(), page.locator('[data-beat="2"]').bounding_box()
     gap, y = beat["x"] + 0.25 * wave["width"] / mine.studio.job(mine.job)["video"]["seconds"], wave["y"] + 40
     for x in (beat["x"] + 1, gap):
-        page.evaluate("scrollTo(0, 0)")
+        to_top(mine)
         swipe(mine, x, y, 5, -250)
         mine.until("scrollY > 100", 10)
         assert page.locator("#region-from").input_value() == "", x
-    page.evaluate("scrollTo(0, 0)")
-    mine.until("scrollY === 0", 10)
+    to_top(mine)
     swipe(mine, gap, y, 80, 6)
     mine.until("document.getElementById('region-from').value !== ''", 10)
     page.locator("#region-clear").evaluate("button => button.click()")
