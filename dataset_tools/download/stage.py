@@ -121,6 +121,11 @@ def download_one(video: Video, context: Context) -> DownloadRow:
     )  # fmt: skip
 
 
+def _download_and_tell(video: Video, context: Context) -> tuple[DownloadRow, dict[str, list]]:
+    """(row of `download_one`, what the memo then knows: on a cluster it is that of another process)."""
+    return download_one(video, context), context.memo.take()
+
+
 def fetch_or_reuse(video: Video, path: Path | None, folder: Path, context: Context) -> dict:
     """Note of `video_cache` about a video, from an earlier run or after fetching it now. `path` is that of a local file, or None; `folder`
     is that of the video in the cache."""
@@ -194,11 +199,14 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     prepare_folder(target, "rows.csv")
     context = dataclasses.replace(context, hopeless=hopeless)
 
-    rows = run_all(
-        partial(download_one, context=context), videos, params.workers, STAGE,
-        failed=lambda video, reason: DownloadRow(id=video.video_id, status="failed", reason=one_line(reason)),
+    outcomes = run_all(
+        partial(_download_and_tell, context=context), videos, params.workers, STAGE,
+        failed=lambda video, reason: (DownloadRow(id=video.video_id, status="failed", reason=one_line(reason)), {}),
         unit="video", threads=True, site=site_of,
     )  # fmt: skip
+    rows = [row for row, _ in outcomes]
+    for _, known in outcomes:
+        memo.learn(known)
     assert len(rows) == len(videos)
     clips_of = Counter(clip.video_id for clip in clips)
     dead = [

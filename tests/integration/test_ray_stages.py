@@ -1,6 +1,7 @@
 """All data stages of a small demo corpus on a Ray cluster write the bytes that local processes write."""
 
 import importlib
+import json
 import shutil
 
 import pytest
@@ -36,6 +37,7 @@ def test_every_data_stage_and_export(pipeline, on_ray, tmp_path):
         written, expected = files(cluster.stage(stage)), files(local.stage(stage))
         assert written.keys() == expected.keys() and len(written) > 1
         assert not [name for name, content in written.items() if content != expected[name]], stage
+    assert len(json.loads(cluster.memo("download").read_text())[1]) > 1  # what its processes found out
     for kind in EXPORTS:
         for place, root in (("auto", tmp_path), ("local", pipeline)):
             out = tmp_path / f"{kind}-{place}"

@@ -47,6 +47,23 @@ class FileMemo:
         """Files that `publish` has copied."""
         self._kept: dict[str, list] = {}
         """What this run has asked for or found out. Only this is saved, so that the file does not grow from run to run."""
+        self._syncs = False
+        """Whether `publish` syncs each copy."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A process of a cluster, perhaps on another machine, does not call `sync_copies`.
+        return self.__dict__ | {"_syncs": True}
+
+    def take(self) -> dict[str, list]:
+        """What was asked for or found out since the last call, for `learn`. Thread-safe."""
+        taken, self._kept = self._kept, {}
+        return taken
+
+    def learn(self, taken: dict[str, list]) -> None:
+        """Add what this memo, or its copy in another process, has given to `take`."""
+        self._news |= any(self._known.get(name) != entry for name, entry in taken.items())
+        self._known |= taken
+        self._kept |= taken
 
     def recall(self, name: str, files: Iterable[Path | str]) -> Any:
         """The value of `name` if all its files are as they were; else None. A file that was missing must still be missing."""
@@ -58,7 +75,7 @@ class FileMemo:
 
     def keep(self, name: str, value: Any, stamps: list[Stamp | None], *, own: bool = False) -> None:
         """Remember a value. stamps: those of its files, from `stamps`, taken before the value was read from them. own: the stage itself
-        wrote these files."""
+        wrote these files, or they were settled then."""
         if own or _are_settled(stamps):
             self._known[name] = self._kept[name] = [value, stamps]
             self._news = True
@@ -71,9 +88,10 @@ class FileMemo:
         if part := find_part(file):
             return part.sha256
         before = stamps((file,))
+        settled = _are_settled(before)  # not asked after reading, which may take longer than a file needs to settle
         found = file_sha256(file)
-        if before == stamps((file,)):
-            self.keep(name, found, before)
+        if settled and before == stamps((file,)):
+            self.keep(name, found, before, own=True)
         return found
 
     def hash_all(self, files: Sequence[Path], label: str) -> list[str]:
@@ -93,9 +111,11 @@ class FileMemo:
         if self.is_copy(source, target):
             return
         before = stamps((source,))
-        publish(source, target, sync=False)
+        settled = own or _are_settled(before)
+        publish(source, target, sync=self._syncs)
         self.copied += 1
-        self.keep(f"copy {target}", True, before + stamps((target,)), own=own or _are_settled(before))
+        if settled:
+            self.keep(f"copy {target}", True, before + stamps((target,)), own=True)
 
     def sync_copies(self) -> None:
         """Wait until all copies are on the disk, before the file is written that marks their folder as complete."""
@@ -118,7 +138,7 @@ class FileMemo:
 
 def stamps(files: Iterable[Path]) -> list[Stamp | None]:
     """For each file: bytes, time of modification and of change in ns, and inode; for one in a pack: bytes, 0, 0, sha256; None for a missing
-    file."""
+    file and one in packs with a damaged index."""
     return [_stamp(file) for file in files]
 
 
@@ -126,7 +146,10 @@ def _stamp(file: Path | str) -> Stamp | None:
     try:
         found = os.stat(file)
     except OSError:
-        part = find_part(Path(file))
+        try:
+            part = find_part(Path(file))
+        except UserError:
+            return None
         return [part.bytes, 0, 0, part.sha256] if part else None
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 

@@ -1,6 +1,7 @@
 """Folders for files that are needed only for a moment. Those of killed processes are removed by the next process that needs one."""
 
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -21,9 +22,10 @@ def scratch_folder() -> Iterator[Path]:
 
 @cache
 def _remove_left_over(start: str) -> None:
+    of_this_machine = re.compile(rf"{re.escape(start)}(\d+)-[^-]+", re.ASCII)  # and not of one called <this machine>-2
     for folder in Path(tempfile.gettempdir()).glob(f"{start}*-*"):
-        process = folder.name.removeprefix(start).partition("-")[0]
-        if process.isdecimal() and not is_alive(int(process)):
+        match = of_this_machine.fullmatch(folder.name)
+        if match and not is_alive(int(match[1])):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dataset_tools.lib.core.addresses import find_files, is_remote
+from dataset_tools.lib.core.addresses import find_files, is_remote, reach
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.json_file import read_json
@@ -53,8 +53,9 @@ def write_index(folder: Path, entries: Mapping[str, Entry]) -> None:
 def read_index(folder: Path) -> dict[str, Entry]:
     """The entries of a folder's index, not checked yet; empty if there is no index. Raises UserError for a file that is no index."""
     path = folder / INDEX
-    if not path.is_file():
-        return {}
+    with reach(path):
+        if not path.is_file():
+            return {}
     found = read_json(path)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA or not isinstance(found.get("shards"), dict):
         raise UserError(f"{path}: not an index of shards, schema {SCHEMA}")
@@ -63,11 +64,12 @@ def read_index(folder: Path) -> dict[str, Entry]:
 
 def shard_hashes(folder: Path) -> list[str]:
     """sha256 of each shard of a folder, in the order of their names. They are computed, but for shards at an address read from their index,
-    if they have one."""
+    if they have one. Raises UserError as `reach`."""
     files = find_files(folder, "*.h5")
     entries = read_index(folder) if is_remote(folder) else {}
     known = [entries.get(file.name, {}).get("sha256") for file in files]
-    return [said if isinstance(said, str) else file_sha256(file) for said, file in zip(known, files, strict=True)]
+    with reach(folder):
+        return [said if isinstance(said, str) else file_sha256(file) for said, file in zip(known, files, strict=True)]
 
 
 def known_shards(paths: Sequence[Path], entries: Mapping[str, Entry]) -> list[ShardInfo]:

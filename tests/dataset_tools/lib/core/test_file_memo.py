@@ -1,6 +1,7 @@
 """Files that have not changed are not read again; any change of a file is noticed."""
 
 import os
+import pickle
 import time
 
 import pytest
@@ -73,6 +74,20 @@ def test_a_file_that_has_just_changed_is_not_remembered(tmp_path, reads, monkeyp
     assert len(reads) == 4
 
 
+def test_a_file_does_not_settle_while_it_is_read(tmp_path, monkeypatch):
+    """It may have changed in the tick of the clock in which it was stamped."""
+    monkeypatch.setattr(file_memo, "SETTLED", 0.5)
+    memo, file = FileMemo(tmp_path / "memo.json"), tmp_path / "a"
+    for name in ("file_sha256", "publish"):
+        monkeypatch.setattr(file_memo, name, lambda *paths, **_: time.sleep(0.6) or "0" * 64)
+    file.write_bytes(b"first")
+    memo.sha256(file)
+    assert memo.recall(str(file), (file,)) is None
+    file.write_bytes(b"other")
+    memo.publish(file, tmp_path / "b")
+    assert not memo.is_copy(file, tmp_path / "b")
+
+
 def test_a_file_that_changes_while_it_is_read_is_not_remembered(tmp_path, reads, monkeypatch):
     file = written(tmp_path / "a", b"first")
     monkeypatch.setattr(file_memo, "file_sha256", lambda path: (file_sha256(path), written(path, b"other"))[0])
@@ -133,3 +148,25 @@ def test_a_value_is_known_while_a_missing_file_stays_missing(tmp_path, reads):
     assert FileMemo(tmp_path / "memo.json").recall("x", files) == {"people": 2}
     files[1].touch()
     assert FileMemo(tmp_path / "memo.json").recall("x", files) is None
+
+
+def test_what_another_process_finds_out_is_learned(tmp_path, reads, monkeypatch):
+    """On a cluster, `download` works with a copy of its memo in other processes, which sync each file: nobody does it for them."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    source, target = written(tmp_path / "a", b"first"), tmp_path / "b"
+    memo = FileMemo(tmp_path / "memo.json")
+    other = pickle.loads(pickle.dumps(memo))
+    digest = other.sha256(source)
+    other.publish(source, target)
+    assert len(synced) == 1
+    memo.learn(pickle.loads(pickle.dumps(other.take())))
+    memo.save()
+    memo = FileMemo(tmp_path / "memo.json")
+    assert memo.is_copy(source, target) and memo.sha256(source) == digest and reads == ["a"]
+    memo.learn(memo.take())
+    memo.save()
+    assert FileMemo(tmp_path / "memo.json").is_copy(source, target)
+    synced.clear()
+    memo.publish(source, tmp_path / "c")
+    assert not synced and memo.copied == 1

@@ -215,6 +215,16 @@ def test_damage_is_one_line(tmp_path, kind):
     assert "\n" not in str(refused.value) and str(refused.value).isprintable()
 
 
+def test_a_damaged_index_does_not_stop_the_stage_that_removes_it(tmp_path):
+    """The error says to run the stage again, which asks its memo first."""
+    (tmp_path / INDEX).write_text("damaged")
+    memo = FileMemo(tmp_path / "memo.json")
+    memo.keep("x", 1, [[1, 2, 3, 4]])
+    assert memo.recall("x", [tmp_path / NAMES[0]]) is None
+    with pytest.raises(UserError, match="packs.csv"):
+        memo.sha256(tmp_path / NAMES[0])
+
+
 def test_an_index_of_too_many_bytes_is_not_read(tmp_path, monkeypatch):
     made(tmp_path, NAMES[:1], 10)
     monkeypatch.setattr(packs.limits, "PACK_INDEX_BYTES", 50)
@@ -242,3 +252,14 @@ def test_copies_of_killed_processes_are_removed(tmp_path, own_scratch):
     assert Path(killed.stdout.strip()).is_file()
     scratch._remove_left_over.cache_clear()
     read(tmp_path / NAMES[0])  # the fixture looks whether the folder is empty
+
+
+def test_copies_of_a_machine_with_a_longer_name_stay(own_scratch, monkeypatch):
+    """Machines of a cluster may share $TMPDIR: that of node must not remove what a process of node-12345678 works on."""
+    monkeypatch.setattr(scratch.socket, "gethostname", lambda: "node")
+    names = ["d2m-node-12345678-1-abcd_123", "d2m-node-12345678-abcd_123"]
+    for name in names:
+        (own_scratch / name).mkdir()
+    with scratch.scratch_folder():
+        assert [(own_scratch / name).is_dir() for name in names] == [True, False]
+    (own_scratch / names[0]).rmdir()

@@ -77,6 +77,21 @@ def test_hashes_are_read_from_the_index(folder, store):
     assert store.sent < 100_000
 
 
+def test_a_lost_connection_is_one_line(tmp_path, monkeypatch):
+    """Without an index, the shards themselves are hashed."""
+    there = as_path("memory://corpora/lost")
+    (tmp_path / "a.h5").write_bytes(b"a shard")
+    send(tmp_path / "a.h5", there / "train-00000.h5")
+
+    def fail(*_, **__):
+        raise RuntimeError("connection lost")
+
+    for method in ("_open", "isfile"):
+        with monkeypatch.context() as lost, pytest.raises(UserError, match="^memory://corpora/lost.*connection lost"):
+            lost.setattr(type(there.fs), method, fail)
+            shard_hashes(there)
+
+
 def first_sample(shards: ShardSet, pipe) -> None:
     pipe.send(shards.read("clip_007").audio[:100])
 
