@@ -3,6 +3,7 @@
 import atexit
 import io
 import os
+import re
 import shutil
 import tempfile
 from functools import cache
@@ -15,6 +16,10 @@ from yt_dlp.utils import YoutubeDLError
 from dataset_tools.download.formats import FORMAT, sort_keys
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel.orphans import write_guarded_program
+
+NETSCAPE = re.compile(r"#( Netscape)? HTTP Cookie File")
+"""In the first line of a cookie file."""
+COOKIE_COLUMNS = 7
 
 
 class Settings(Protocol):
@@ -107,11 +112,29 @@ class _CookieText(io.StringIO):
     """The text of a cookie file, in place of the file."""
 
     def __init__(self, path: Path):
-        super().__init__(path.read_text(encoding="utf-8", errors="replace"))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        _check_cookies(text, path.name)
+        super().__init__(text)
         self._name = path.name
 
     def __repr__(self) -> str:  # yt-dlp's messages have it
         return repr(self._name)
+
+
+def _check_cookies(text: str, name: str) -> None:
+    """Raise UserError for a file of another kind, and for a line that yt-dlp would skip: its warning would show the cookie."""
+    lines = text.split("\n")
+    if not NETSCAPE.search(lines[0]):
+        raise UserError(f"download.cookies_file: '{name}' does not look like a Netscape format cookies file")
+    for number, line in enumerate(lines, start=1):
+        line = line.removeprefix("#HttpOnly_")
+        columns = line.split("\t")
+        good = len(columns) == COOKIE_COLUMNS and re.fullmatch(r"([0-9]+(\.[0-9]+)?)?", columns[4])
+        if line.strip() and not line.startswith("#") and not good:
+            raise UserError(
+                f"download.cookies_file: {name}, line {number}: must be {COOKIE_COLUMNS} columns with tabs between them, the fifth a number, "
+                f"found {len(columns)} column{'s' * (len(columns) != 1)}"
+            )
 
 
 def read_cookies(cookies: Path | None) -> dict:

@@ -101,7 +101,7 @@ def _storage_of(args: argparse.Namespace) -> Path | None:
     if not chosen_cluster():
         return None
     storage = read_storage(args.root / "params.yaml")
-    if storage and args.root.is_absolute():
+    if storage and (args.root.is_absolute() or ".." in args.root.parts):
         raise UserError(
             f"--root {args.root}: with `storage` in params.yaml, files have the same place in every machine's own folder, so start the "
             "command in the working folder, without --root"

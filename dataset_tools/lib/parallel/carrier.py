@@ -12,13 +12,14 @@ import tempfile
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dataset_tools.lib.core.addresses import find_files, receive, remove, send
 from dataset_tools.lib.core.atomic import atomic_write
-from dataset_tools.lib.core.errors import Unreadable
+from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.work_cache import file_sha256
 
@@ -57,6 +58,10 @@ class Carrier:
         self._hashes: dict[Path, str] = {}
         self._pool = ThreadPoolExecutor(THREADS)
         self._arriving: list[Future] = []
+        self._expected: set[Path] = set()
+        """Outputs that arrive or have arrived."""
+        self._again: set[Path] = set()
+        """Those that another item wrote, too."""
 
     def dispatch(self, items: list) -> list[CarriedItem]:
         """Send the inputs of items that the storage lacks. Raises UserError if it can't be reached."""
@@ -82,10 +87,14 @@ class Carrier:
         self._hashes[path] = digest
 
     def collect(self, item: Any, written: dict[Path, str]) -> None:
-        """Begin to fetch what an item wrote. written: path -> sha256, as its process says; only the item's own outputs are fetched."""
+        """Begin to fetch what an item wrote. written: path -> sha256, as its process says; only the item's own outputs are fetched. A file
+        that two items wrote, as two clips with the same content do, is fetched once."""
         allowed = set(self._files(item).outputs)
         for path, digest in written.items():
-            if path in allowed:
+            if path in self._expected:
+                self._again.add(path)
+            elif path in allowed:
+                self._expected.add(path)
                 self._arriving.append(self._pool.submit(self._fetch, path, digest))
 
     def _fetch(self, path: Path, digest: str) -> None:
@@ -99,6 +108,9 @@ class Carrier:
         with self._pool:
             for future in self._arriving:
                 future.result()
+        for path in self._again:
+            with suppress(UserError):  # most are gone: the first fetch removed them
+                remove(self._storage / "outputs" / path)
 
     def stop(self) -> None:
         """End without waiting."""

@@ -146,6 +146,7 @@ class _Run:
         self.again: dict[int, set[_Actor]] = {}
         """Items that wait to be tried again -> the actors that were lost with them, or lost their process."""
         self.losses: dict[int, list[_Actor]] = {}
+        self.begun = time.monotonic()
         self.looked = self.said = float("-inf")
         """When the cluster's size was looked at, and when the bar's text was changed."""
         self.fruitless = 0
@@ -329,7 +330,7 @@ def run_all_on_ray(
 def _show_longest(bar: ProgressBar, run: _Run) -> None:
     """Name in the bar the item that has run longest, if that is long; or say that the cluster has no room."""
     if not any(actor.ready for actor in run.actors):
-        text = "waiting for a free share of the cluster" if time.monotonic() > bar.start_t + LONG else ""
+        text = "waiting for a free share of the cluster" if time.monotonic() > run.begun + LONG else ""
     else:
         begun = [(actor.since, next(iter(actor.items))) for actor in run.actors if actor.items]
         since, index = min(begun, default=(float("inf"), 0))

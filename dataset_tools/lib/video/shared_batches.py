@@ -18,6 +18,8 @@ class _Stream(Iterator[Y], Generic[X, Y]):
     def __init__(self, items: Iterable[X], depth: int):
         self.items = prefetch(items, depth)
         self.results: Feed[Y] = Feed(depth)
+        self.end: BaseException | None = None
+        """How the items ended: StopIteration or an error; None while there may be more."""
 
     def __next__(self) -> Y:
         return next(self.results)
@@ -50,34 +52,30 @@ class SharedBatches(Generic[X, Y]):
 
     def _run(self) -> None:
         batch: list[tuple[_Stream[X, Y], X]] = []
-        ended: list[tuple[_Stream[X, Y], BaseException]] = []
         while True:
             stream = self._next_stream(wait=not batch)
             if stream is None:
                 self._compute(batch)
                 batch = []
-            else:
-                end: BaseException = StopIteration()
-                with closing(stream.items):
-                    try:
-                        for item in stream.items:
-                            if batch and self._alike(item) != self._alike(batch[-1][1]):
-                                self._compute(batch)
-                                batch = []
-                            batch.append((stream, item))
-                            if len(batch) == self._size:
-                                self._compute(batch)
-                                batch = []
-                            if stream.results.closed:
-                                break
-                    except Exception as err:  # noqa: BLE001 - raised again by the reader
-                        end = err
-                ended.append((stream, end))
-            waiting = {other for other, _ in batch}
-            for other, end in ended:
-                if other not in waiting:
-                    other.results.put(None, end)
-            ended = [(other, end) for other, end in ended if other in waiting]
+                continue
+            end: BaseException = StopIteration()
+            with closing(stream.items):
+                try:
+                    for item in stream.items:
+                        if batch and self._alike(item) != self._alike(batch[-1][1]):
+                            self._compute(batch)
+                            batch = []
+                        batch.append((stream, item))
+                        if len(batch) == self._size:
+                            self._compute(batch)
+                            batch = []
+                        if stream.results.closed:
+                            break
+                except Exception as err:  # noqa: BLE001 - raised again by the reader
+                    end = err
+            stream.end = end
+            if all(other is not stream for other, _ in batch):
+                stream.results.put(None, end)
 
     def _next_stream(self, wait: bool) -> _Stream[X, Y] | None:
         """The next stream that was started; None if there is none."""
@@ -87,7 +85,7 @@ class SharedBatches(Generic[X, Y]):
             return None
 
     def _compute(self, batch: list[tuple[_Stream[X, Y], X]]) -> None:
-        """Give each stream its results, or the exception of the function."""
+        """Give each stream its results, or the exception of the function, and tell those whose items have ended that these were the last."""
         items = [item for _, item in batch]
         try:
             results = self._function(items + items[-1:] * (self._size - len(items)))
@@ -95,5 +93,8 @@ class SharedBatches(Generic[X, Y]):
             for stream, _ in batch:
                 stream.results.put(None, err)
             return
-        for (stream, _), result in zip(batch, results):
+        for place, ((stream, _), result) in enumerate(zip(batch, results), start=1):
             stream.results.put(result)
+            # at once: the next stream may have no room for its results until its reader has read this one to the end
+            if stream.end and (place == len(batch) or batch[place][0] is not stream):
+                stream.results.put(None, stream.end)

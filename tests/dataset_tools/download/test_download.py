@@ -98,6 +98,19 @@ def test_cookies_matter_no_more_once_everything_is_there(tmp_path, site):
     assert run(layout, dataclasses.replace(QUICK, cookies_from_browser="netscape"))["v"].status == "ok"
 
 
+@pytest.mark.parametrize("line, found", [
+    ("a.example TRUE / FALSE 0 session hush", "1 column"),
+    ("a.example\tFALSE\t/\tFALSE\t0\tsession\thush\t", "8 columns"),
+    ("a.example\tFALSE\t/\tFALSE\tnever\tsession\thush", "7 columns"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_cookie_is_said_without_the_cookie(tmp_path, site, capfd, line, found):
+    layout = corpus(tmp_path, {"v": f"{site.url}/secret.mp4"})
+    (tmp_path / "cookies.txt").write_text(f"# Netscape HTTP Cookie File\n\n{line}\n")
+    with pytest.raises(UserError, match=f"download.cookies_file: cookies.txt, line 3: .*, found {found}") as refused:
+        run(layout, dataclasses.replace(QUICK, cookies_file="cookies.txt"))
+    assert "hush" not in str(refused.value) and "hush" not in "".join(capfd.readouterr())
+
+
 def test_cookies_open_what_was_closed_and_stay_as_they_are(tmp_path, site, movie):
     layout = corpus(tmp_path, {"v": f"{site.url}/private.mp4"})
     assert run(layout)["v"].status == "auth"

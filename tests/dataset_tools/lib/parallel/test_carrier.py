@@ -1,9 +1,11 @@
 """Items' files go through an object store to processes that share no folder with the driver, and come back."""
 
 import os
+import re
 import signal
 import sys
 import tempfile
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,28 @@ def test_files_go_there_and_back(store, machines):
     store.forget()
     Carrier(as_path(STORAGE), files_of).dispatch([0, 1, 2, 3, 4])
     assert not store.requests["PUT"]  # what is there is not sent again
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_two_items_may_write_the_same_file(store, machines, late):
+    """As two clips with the same content do, whose array in the cache is one file."""
+    same = lambda number: ItemFiles((Path("in/0.txt"), SHARED), (Path("out/0.txt"),))
+    put("in/0.txt", "item ")
+    put(str(SHARED), "weights")
+    carrier = Carrier(as_path(STORAGE), same)
+    items = carrier.dispatch([0, 0])
+    machines("process")
+    call = CarriedCall(shout, None)
+    for done, item in enumerate(items, start=1):
+        machines("process")
+        _, written = call(item, call.prepare(item))
+        machines("driver")
+        for _ in range(1 if late else 2 * (done == 2)):  # each when it is done, or both when both are
+            carrier.collect(0, written)
+            wait(carrier._arriving)
+    carrier.finish()
+    assert Path("out/0.txt").read_text() == "ITEM WEIGHTS"
+    assert not find_files(as_path(STORAGE) / "outputs" / "out", "*")
 
 
 def test_a_process_can_write_only_what_its_item_may(store, machines):
@@ -189,7 +213,8 @@ def test_stages_on_ray_without_a_shared_folder_give_the_same_bytes(store, ray_al
     assert not store.requests["PUT"]  # from the cache
 
 
-def test_a_storage_must_be_an_address_and_the_folder_relative(tmp_path):
+def test_a_storage_must_be_an_address_and_the_folder_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "manifests" / "demo").mkdir(parents=True)
     path = tmp_path / "params.yaml"
     for value in ("data/there", "file:///there", "7"):
@@ -198,8 +223,9 @@ def test_a_storage_must_be_an_address_and_the_folder_relative(tmp_path):
             read_storage(path)
     path.write_text("storage: memory://there\ncluster: auto\nclips: {}\n")
     try:
-        with pytest.raises(UserError, match=f"--root {tmp_path}: with `storage` in params.yaml"):
-            clips_command.main(["--root", str(tmp_path)])
+        for root in (str(tmp_path), f"../{tmp_path.name}"):
+            with pytest.raises(UserError, match=f"--root {re.escape(root)}: with `storage` in params.yaml"):
+                clips_command.main(["--root", root])
     finally:
         choose_cluster("")
         choose_storage(None)

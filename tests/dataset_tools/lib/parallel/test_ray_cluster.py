@@ -407,3 +407,10 @@ def test_the_bar_names_the_item_that_runs_longest():
 @pytest.mark.parametrize(("item", "name"), [((1, Path("a")), "item 3"), (("x", type("Row", (), {"id": "c7"})()), "c7")])
 def test_an_item_is_named(item, name):
     assert ray_cluster.name_item(item, 2) == name
+
+
+def test_the_bar_says_that_the_cluster_has_no_room():
+    run = SimpleNamespace(actors=[], begun=time.monotonic() - ray_cluster.LONG - 1, said=float("-inf"))
+    with progress((), "label", total=1, unit="clip") as bar:
+        ray_cluster._show_longest(bar, run)
+        assert bar.postfix == "waiting for a free share of the cluster"

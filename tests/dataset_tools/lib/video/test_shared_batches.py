@@ -64,6 +64,16 @@ def test_long_streams_wait_for_their_readers(squares):
     assert list(first) == list(second) == [number**2 for number in range(100)]
 
 
+def test_a_stream_ends_before_the_next_one_has_room_for_all_its_results(squares):
+    """A process reads the clips one after the other, and begins the next one before."""
+    gate = threading.Event()
+    batches = SharedBatches(squares, 4, lambda item: None)
+    first, second = batches.start(gated(range(6), gate)), batches.start(range(100))
+    gate.set()
+    assert list(first) == [number**2 for number in range(6)]
+    assert list(second) == [number**2 for number in range(100)]
+
+
 def broken():
     yield 2
     raise OSError("damaged")
