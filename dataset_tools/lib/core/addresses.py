@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from dataset_tools.lib.core.errors import UserError, describe_missing_package, one_line
 
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://")
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 BLOCK, BLOCKS = 1 << 19, 16
 """Bytes that a request reads; blocks of a file that are remembered: 8 MB."""
 
@@ -24,21 +24,25 @@ BLOCK, BLOCKS = 1 << 19, 16
 def as_path(place: str | Path) -> Path:
     """The path of a file of this machine or, for an address scheme://..., a UPath.
 
-    Raises UserError for an unknown scheme and for credentials in the address; ModuleNotFoundError if the scheme's package is missing.
+    Raises UserError for an unknown scheme, for credentials in the address and for file:// without an absolute path; ModuleNotFoundError if
+    the scheme's package is missing.
     """
     if not isinstance(place, str):
         return place
     scheme, _, rest = place.partition("://")
     if not ADDRESS.match(place):
         return Path(place)
+    scheme = scheme.lower()
     if scheme == "file":
+        if not rest.startswith("/"):
+            raise UserError(f"{one_line(place)}: must be file:///folder, with an absolute path")
         return Path(rest)
     if "@" in rest.partition("/")[0]:
         raise UserError(f"{scheme}://...: an address must not hold credentials; set them in the environment instead")
     from upath import UPath
 
     try:
-        path = UPath(place)
+        path = UPath(f"{scheme}://{rest}")
         path.fs  # noqa: B018 - loads the package of the scheme
     except Exception as err:  # noqa: BLE001 - each scheme has errors of its own
         if describe_missing_package(err.__cause__ or err):

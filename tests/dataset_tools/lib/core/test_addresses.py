@@ -24,6 +24,10 @@ def folder():
 def test_a_place_of_this_machine_stays_a_path(tmp_path):
     assert as_path("data/x") == Path("data/x") and as_path(tmp_path) is tmp_path
     assert as_path("file:///data/x") == Path("/data/x") and as_path("C://x") == Path("C://x")
+
+
+def test_a_scheme_may_have_capitals():
+    assert str(as_path("Memory://folder/x")) == str(as_path("memory://folder/x")) and as_path("FILE:///x") == Path("/x")
     assert not is_remote(tmp_path) and is_remote(as_path("memory://x"))
 
 
@@ -60,6 +64,7 @@ def test_files_are_found_by_name(folder, tmp_path):
     "address, rule",
     [
         ("foo://bucket/x", r"foo://bucket/x: .*'foo'; write s3://bucket/folder or a path"),
+        ("file://data/x", r"file://data/x: must be file:///folder, with an absolute path"),
         ("s3://key:secret@bucket/x", r"s3://\.\.\.: an address must not hold credentials"),
     ],
 )
