@@ -24,11 +24,11 @@ def folder():
 def test_a_place_of_this_machine_stays_a_path(tmp_path):
     assert as_path("data/x") == Path("data/x") and as_path(tmp_path) is tmp_path
     assert as_path("file:///data/x") == Path("/data/x") and as_path("C://x") == Path("C://x")
+    assert not is_remote(tmp_path) and is_remote(as_path("memory://x"))
 
 
 def test_a_scheme_may_have_capitals():
     assert str(as_path("Memory://folder/x")) == str(as_path("memory://folder/x")) and as_path("FILE:///x") == Path("/x")
-    assert not is_remote(tmp_path) and is_remote(as_path("memory://x"))
 
 
 def test_a_file_is_sent_when_it_is_complete(folder):
