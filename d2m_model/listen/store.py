@@ -49,6 +49,9 @@ RULES = {
 }
 """Fault that a valid database cannot have -> query that finds it."""
 
+WORDS = {"sounds": "audio"}
+"""Key of a design -> its word, where that is another one: studies that were begun keep their keys."""
+
 
 class Full(Exception):
     """All places of the study are taken."""
@@ -115,8 +118,9 @@ class Store:
         begun = {"split": "test"} | self._read(known["design"])  # older studies have no split: it was always test
         changed = sorted(k for k in begun | design if begun.get(k) != json.loads(json.dumps(design)).get(k))
         if changed:
+            named = [WORDS.get(key, key) for key in changed]
             raise UserError(
-                f"{self.path}: this study was begun with other {' and '.join(changed)}; restore that to continue it, or "
+                f"{self.path}: this study was begun with other {' and '.join(named)}; restore that to continue it, or "
                 f"move {self.path.parent} away to begin another"
             )
         return known["secret"]

@@ -48,7 +48,7 @@ def note(job: ClipJob, what: str) -> None:
         log.write(f"{what} {job.clip.id} {os.getpid()} {os.getppid()}\n".encode())
 
 
-def columns(job: ClipJob) -> dict:
+def measure(job: ClipJob) -> dict:
     return {}
 
 
@@ -59,7 +59,7 @@ def drive(root: Path, cluster: str) -> None:
     jobs = [ClipJob(clip=clip, video=root, cache=layout.cache("i3d") / f"{clip.id}.npy") for clip in clips]
     choose_cluster(cluster)
     compute_clips(
-        layout, "i3d", clips, jobs, Row, begin=begin, work=work, columns=columns, facts={}, workers=2, timeout=300.0
+        layout, "i3d", clips, jobs, Row, begin=begin, work=work, measure=measure, facts={}, workers=2, timeout=300.0
     )
 
 

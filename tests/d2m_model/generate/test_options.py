@@ -28,6 +28,7 @@ OTHERS = {
     "--beats-out",
     "--corpus",
     "--root",
+    "--shards",
     "--help",
 }
 """Options that say what is read and written, not how the music is made."""

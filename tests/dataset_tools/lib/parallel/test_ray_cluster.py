@@ -185,7 +185,7 @@ def site_of(item):
 
 
 def test_a_site_is_asked_by_few_over_all_machines(on_ray, tmp_path):
-    """Two at once, though there are three machines; also when a process is lost."""
+    """At most two at once, though there are three machines; also when a process is lost. (test_runs.py: two, where two can be.)"""
     items = [(number, ("tiktok.com", "tiktok.com", "youtube.com", "")[number % 4], tmp_path) for number in range(24)]
     found = run_all(asking, items, 2, "test", failed=failed, threads=True, site=site_of)
     assert found == list(range(24))
@@ -195,7 +195,7 @@ def test_a_site_is_asked_by_few_over_all_machines(on_ray, tmp_path):
         for number, (start, _) in spans.items()
         if items[number][1] == "tiktok.com"
     ]
-    assert max(at_once) == 2
+    assert max(at_once) <= 2
     assert len({(begin, end) for begin, end in spans.values()}) == 24
 
 
