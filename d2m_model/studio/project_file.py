@@ -77,6 +77,12 @@ class PoseResult(Record):
     doubt: bool
 
 
+class RhythmArguments(Record):
+    """How the beats were asked for: keep, where an undone edit chose the dancer again."""
+
+    keep: bool = False
+
+
 class FoundResult(Record):
     """What another task found."""
 
@@ -129,7 +135,7 @@ class SoundResult(Record):
 
 
 RECORDS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
-    "read": (Nothing, ReadResult), "pose": (Nothing, PoseResult), "rhythm": (Nothing, FoundResult),
+    "read": (Nothing, ReadResult), "pose": (Nothing, PoseResult), "rhythm": (RhythmArguments, FoundResult),
     "take": (TakeArguments, MusicResult), "own_music": (OwnMusicArguments, MusicResult), "sound": (SoundArguments, SoundResult),
 }  # fmt: skip
 """Kind of task -> its arguments, its result."""

@@ -37,6 +37,7 @@ from d2m_model.rhythm.beats_file import Beats, as_written, read_beats, write_bea
 from d2m_model.rhythm.model import RhythmModel, load_rhythm
 from d2m_model.rhythm.scoring import likeliest_style
 from d2m_model.studio import project_file
+from d2m_model.studio.asked import same_beats
 from d2m_model.studio.drawing import write_drawing, write_motion
 from d2m_model.studio.job import Job, Task, load_job
 from d2m_model.studio.missed import weights_missed
@@ -190,16 +191,22 @@ def _pose(work: Work) -> dict[str, Any]:
 
 
 def _beats(work: Work) -> dict[str, Any]:
-    """The beats of the dancer that the person chose."""
+    """The beats of the dancer that the person chose. Where an undone edit chose him again ("keep"), the beats of now stay."""
     pose = np.asarray(read_npy(work.job.folder / "pose.npy"), np.float32)
     dancer = min(work.job.dancer, pose.shape[1] - 1)
     beats = cut_to(as_written(_rhythm(work.layout).beats_of(pose[:, dancer])), frames_to_seconds(work.frames))
     write_motion(work.job.folder / "motion.json", pose[:, dancer])
     write_beats(work.job.found_beats, beats)
-    write_beats(work.job.beats, beats)
+    write_beats(work.job.beats, beats_with(work.job.beats, beats) if work.arguments.get("keep") else beats)
     tempo = f", {beats.tempo:.0f} a minute" if beats.tempo else ""
     style = f", most like {likeliest_style(beats)}" if beats.style else ""
     return {"found": f"{len(beats.beats)} beats{tempo}{style}" if len(beats.beats) else "no beats were found"}
+
+
+def beats_with(path: Path, found: Beats) -> Beats:
+    """The beats of a file with the style of those that were found; these themselves where they are the same."""
+    now = read_beats(path)
+    return found if same_beats(now, found) else replace(now, style=found.style)
 
 
 def _take(work: Work) -> dict[str, Any]:
