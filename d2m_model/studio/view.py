@@ -47,7 +47,8 @@ def state_view(jobs: Jobs, clips: list[dict[str, Any]], folders: list[Path]) -> 
             "folders": [{"id": number, "name": folder.resolve().name} for number, folder in enumerate(folders)],
             "jobs": [_job_line(jobs, job) for job in jobs.all()],
             "queue": [
-                {"job": job.id, "name": job.name, "what": WHAT.get(task.kind, task.kind)} for job, task in jobs.queue()
+                {"job": job.id, "name": job.name, "what": WHAT.get(task.kind, task.kind), "running": jobs.is_running(task)}
+                for job, task in jobs.queue()
             ],
         }  # fmt: skip
 

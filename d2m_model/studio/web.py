@@ -252,7 +252,7 @@ def create_app(
 
     @app.post("/api/jobs/<job_id>/again")
     def again(job_id: str):
-        if not jobs.again(jobs.get(job_id)):
+        if not jobs.again(jobs.get(job_id), body(requests.AgainRequest).number):
             raise UserError("nothing failed and nothing was cancelled")
         return {}, 202
 

@@ -7,11 +7,11 @@ const NAMES = { read: 'Read', pose: 'Pose', rhythm: 'Rhythm', music: 'Music' };
 
 export class Steps {
   constructor() {
-    this.job = null;
+    this.job = this.cancelling = null;
     this.states = {};
     this.cancelled = () => {};
-    $('cancel').addEventListener('click', () => { this.cancelled(); this.send('cancel', { what: 'all' }, 'Cancelled: nothing of this dance runs or waits.'); });
-    $('again').addEventListener('click', () => this.send('again', {}, 'Trying again.'));
+    $('cancel').addEventListener('click', () => { this.cancelled(); this.cancel(); });
+    $('again').addEventListener('click', () => { this.cancelling = null; this.send('again', {}, 'Trying again.'); });
   }
 
   // queue: all that runs and waits, of all jobs; what is before this job's part is told.
@@ -26,6 +26,10 @@ export class Steps {
       before = told.error ?? before;
     }
     $('job').dataset.settled = Object.values(job.steps).every(step => step.state === 'done' && !step.doubt);
+    if (this.cancelling === job.id && !job.busy) {
+      this.cancelling = null;
+      say('Cancelled: nothing of this dance runs or waits.');
+    }
     show($('cancel'), job.busy);
     show($('again'), !job.busy && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
     const key = JSON.stringify(job.notes);
@@ -55,12 +59,20 @@ export class Steps {
     if ((before ? before !== state : error) && !this.quiet && (state === 'done' || state === 'failed')) say(`${NAMES[step]}: ${error || found || 'done'}.`, error ? 'bad' : '');
   }
 
+  // What runs needs a moment to stop.
+  async cancel() {
+    this.cancelling = this.job.id;
+    await this.send('cancel', { what: 'all' }, null);
+    if (this.cancelling) say('Cancelling …');
+  }
+
   async send(what, body, words) {
     try {
       await post(`/api/jobs/${this.job.id}/${what}`, body);
       await refresh();
-      say(words);
+      if (words) say(words);
     } catch (error) {
+      this.cancelling = null;
       complain(error);
       refresh();
     }
