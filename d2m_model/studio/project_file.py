@@ -75,6 +75,7 @@ class PoseResult(Record):
     joints: int
     seen: list[Annotated[float, Field(ge=0, le=1)]]
     doubt: bool
+    advice: Shown = ""
 
 
 class RhythmArguments(Record):

@@ -114,6 +114,7 @@ def _task_view(jobs: Jobs, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
         "error": task.error,
         "progress": jobs.running.progress if running and jobs.running else None,
         "doubt": task.result.get("doubt", False),
+        "advice": task.result.get("advice", ""),
         "ahead": ahead.get(task.key, 0),
     }
 

@@ -24,7 +24,7 @@ from d2m_model.generate.mux import mux
 from d2m_model.generate.original_audio import mixed
 from d2m_model.generate.own_beats import audio_of_dance, cut_to
 from d2m_model.generate.own_music import own_music
-from d2m_model.generate.own_pose import ENOUGH
+from d2m_model.generate.own_pose import ENOUGH, UNAVAILABLE
 from d2m_model.generate.own_songs import OwnSong, read_song, read_songs
 from d2m_model.generate.own_video import begin_of, frames_of, read_posed
 from d2m_model.generate.own_videos import trained_rhythm
@@ -87,6 +87,8 @@ def perform(folder: Path, key: str, layout: Layout, params: Params) -> dict[str,
     work = Work(job, job.tasks[key], layout, params)
 
     def note(stage: str, text: str) -> None:
+        if stage == "pose" and text.startswith(UNAVAILABLE):  # the step says it, where it matters
+            return
         report_step(("note", _in_the_persons_words(text, _names_of_songs(work))))
 
     def bar(label: str, done: float, total: float | None, unit: str) -> None:
@@ -172,13 +174,16 @@ def _pose(work: Work) -> dict[str, Any]:
         found = f"1 dancer, seen in {people[0]:.0%} of the frames"
     else:
         found = f"{len(people)} dancers, the first seen in {people[0]:.0%} of the frames"
+    advice = ""
     if people and doubt:
-        found += ": too few to trust the beats; hear them with Click, correct or tap them"
+        found += ", too few to trust the beats"
+        advice = "Hear the beats with Click, then correct or tap them. "
     if better := weights_missed(work.layout, posed.weights, work.job.folder / work.job.video):
         doubt = True
-        found += (
-            "; the demo's weights, trained on rendered dancers, were used: compare the skeleton with the picture, and for real dancers "
-            f"put {better}.pkl into weights/ and open the video again"
+        found += "; the demo's weights were used"
+        advice += (
+            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers be online, or put "
+            f"{better}.pkl into weights/, and open the video again."
         )
     return {
         "found": found,
@@ -187,6 +192,7 @@ def _pose(work: Work) -> dict[str, Any]:
         "joints": pose.shape[2],
         "seen": seen,
         "doubt": doubt,
+        "advice": advice.strip(),
     }
 
 
