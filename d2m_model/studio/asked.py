@@ -1,5 +1,6 @@
 """What the page asks for: turns its requests into tasks and files."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,17 +168,40 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
         return jobs.ask(job, name, "export", {"take": asked.take if needs_take else None, "mix": asked.mix})
 
 
-def save_beats(job: Job, asked: SaveRequest) -> History | None:
-    """Write the person's beats and, if it is told, how they were edited; the history that was written.
+def follow_dancer(jobs: Jobs, job: Job, dancer: int) -> None:
+    """Find the beats of another dancer. Undo brings back the dancer and the beats of now. Raises UserError for one who is not there."""
+    pose = job.done("pose")
+    if pose is None or dancer >= pose.result["people"]:
+        raise UserError("no such dancer")
+    if job.done("rhythm"):
+        write_history(job.history, beats_history(job), read_beats(job.beats))
+    job.dancer = dancer
+    job.save()
+    jobs.ask(job, "rhythm", "rhythm", {})
+
+
+def save_beats(jobs: Jobs, job: Job, asked: SaveRequest) -> History | None:
+    """Write the person's beats and, if it is told, how they were edited; the history that was written. Where an undone edit was a change
+    of the dancer, that one is followed again.
 
     Raises UserError for beats outside of the video, and Outdated where another page saved meanwhile.
     """
-    beats, old, found = _edited(job, asked), read_beats(job.beats), read_beats(job.found_beats)
-    history = edited(history_of(job.history, job.beats), asked.history) if asked.history else None
-    if not same_beats(beats, old):
-        write_beats(job.beats, found if same_beats(beats, found) else beats)
+    _check_ready(job)
+    old, found = read_beats(job.beats), read_beats(job.found_beats)
+    history, known = None, old
+    if asked.history:
+        history = edited(beats_history(job), asked.history)
+        beats, downbeats, strength = map(np.array, (history.beats, history.downbeats, history.strength))
+        known = replace(old, beats=beats, downbeats=downbeats, strength=strength)
+    now = with_beats(known, asked.beats, asked.downbeats)
+    if not same_beats(now, old) or not np.array_equal(now.strength, old.strength):
+        write_beats(job.beats, found if same_beats(now, found) else now)
     if history:
         history = write_history(job.history, history, read_beats(job.beats))
+        if history.dancer != job.dancer:
+            job.dancer = history.dancer
+            job.save()
+            jobs.ask(job, "rhythm", "rhythm", {"keep": True})
     job.changed()
     return history
 
@@ -185,7 +209,7 @@ def save_beats(job: Job, asked: SaveRequest) -> History | None:
 def beats_history(job: Job) -> History:
     """How the beats of now were edited."""
     _check_ready(job)
-    return history_of(job.history, job.beats)
+    return history_of(job.history, job.beats, job.dancer)
 
 
 def same_beats(a: Beats, b: Beats) -> bool:

@@ -75,6 +75,13 @@ class PoseResult(Record):
     joints: int
     seen: list[Annotated[float, Field(ge=0, le=1)]]
     doubt: bool
+    advice: Shown = ""
+
+
+class RhythmArguments(Record):
+    """How the beats were asked for: keep, where an undone edit chose the dancer again."""
+
+    keep: bool = False
 
 
 class FoundResult(Record):
@@ -129,7 +136,7 @@ class SoundResult(Record):
 
 
 RECORDS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
-    "read": (Nothing, ReadResult), "pose": (Nothing, PoseResult), "rhythm": (Nothing, FoundResult),
+    "read": (Nothing, ReadResult), "pose": (Nothing, PoseResult), "rhythm": (RhythmArguments, FoundResult),
     "take": (TakeArguments, MusicResult), "own_music": (OwnMusicArguments, MusicResult), "sound": (SoundArguments, SoundResult),
 }  # fmt: skip
 """Kind of task -> its arguments, its result."""

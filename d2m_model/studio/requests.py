@@ -121,6 +121,12 @@ class CancelRequest(Request):
     name: str | None = Field(None, max_length=60)
 
 
+class AgainRequest(Request):
+    """What to do once more: all that failed or was cancelled, or only one of the takes."""
+
+    number: int | None = Field(None, ge=1)
+
+
 def read_request(kind: type[R], body: bytes) -> R:
     """The values of a JSON body. Raises UserError, with the first mistake."""
     try:

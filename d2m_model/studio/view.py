@@ -1,5 +1,6 @@
 """What the page shows of the studio and of a job, as JSON values. Nothing here opens media."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def state_view(jobs: Jobs, clips: list[dict[str, Any]], folders: list[Path]) -> 
             "folders": [{"id": number, "name": folder.resolve().name} for number, folder in enumerate(folders)],
             "jobs": [_job_line(jobs, job) for job in jobs.all()],
             "queue": [
-                {"job": job.id, "name": job.name, "what": WHAT.get(task.kind, task.kind)} for job, task in jobs.queue()
+                {"job": job.id, "name": job.name, "what": WHAT.get(task.kind, task.kind), "running": jobs.is_running(task)}
+                for job, task in jobs.queue()
             ],
         }  # fmt: skip
 
@@ -112,6 +114,7 @@ def _task_view(jobs: Jobs, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
         "error": task.error,
         "progress": jobs.running.progress if running and jobs.running else None,
         "doubt": task.result.get("doubt", False),
+        "advice": task.result.get("advice", ""),
         "ahead": ahead.get(task.key, 0),
     }
 
@@ -133,11 +136,13 @@ def _take_view(job: Job, task: Task) -> dict[str, Any]:
 
 
 def _has_other_beats(job: Job, task: Task) -> bool:
-    """Whether the beats changed since a take was asked for: both files are written alike."""
+    """Whether the beats changed since a take was asked for: both files are written alike, except for the tempo, which follows from the
+    beats."""
     then = job.folder / "takes" / f"{task.number}.beats.json"
     if not then.is_file() or not job.beats.is_file():
         return False
-    return then.stat().st_size != job.beats.stat().st_size or then.read_bytes() != job.beats.read_bytes()
+    read = lambda path: re.sub(rb'"tempo": [^,]*', b"", path.read_bytes(), count=1)
+    return read(then) != read(job.beats)
 
 
 def _stem(job: Job) -> str:
@@ -190,8 +195,10 @@ def beats_view(job: Job) -> dict[str, Any]:
 
 
 def history_view(history: History) -> dict[str, Any]:
-    """The edits of the beats, for a page that opens the job."""
-    return history.model_dump(exclude={"format"})
+    """The edits of the beats, for a page that opens the job: times and down-beats, without strengths."""
+    pairs = lambda marks: [mark[:2] for mark in marks]
+    steps = [{"label": s.label, "removed": pairs(s.removed), "added": pairs(s.added)} for s in history.steps]
+    return history.model_dump(include={"version", "at", "beats", "downbeats"}) | {"steps": steps}
 
 
 def pose_blocks(job: Job) -> tuple[int, Iterator[bytes]]:

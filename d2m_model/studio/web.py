@@ -148,7 +148,7 @@ def create_app(
         wanted = body(requests.SaveRequest)
         with jobs.lock:
             job = jobs.get(job_id)
-            history = asked.save_beats(job, wanted)
+            history = asked.save_beats(jobs, job, wanted)
             written = history and {"version": history.version, "at": history.at}
             return {"beats": view.beats_view(job), "history": written}
 
@@ -177,13 +177,7 @@ def create_app(
     def dancer(job_id: str):
         wanted = body(requests.DancerRequest)
         with jobs.lock:
-            job = jobs.get(job_id)
-            pose = job.done("pose")
-            if pose is None or wanted.dancer >= pose.result["people"]:
-                raise UserError("no such dancer")
-            job.dancer = wanted.dancer
-            job.save()
-            jobs.ask(job, "rhythm", "rhythm", {})
+            asked.follow_dancer(jobs, jobs.get(job_id), wanted.dancer)
         return {}, 202
 
     @app.post("/api/jobs/<job_id>/takes")
@@ -258,7 +252,7 @@ def create_app(
 
     @app.post("/api/jobs/<job_id>/again")
     def again(job_id: str):
-        if not jobs.again(jobs.get(job_id)):
+        if not jobs.again(jobs.get(job_id), body(requests.AgainRequest).number):
             raise UserError("nothing failed and nothing was cancelled")
         return {}, 202
 

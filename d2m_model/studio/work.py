@@ -24,7 +24,7 @@ from d2m_model.generate.mux import mux
 from d2m_model.generate.original_audio import mixed
 from d2m_model.generate.own_beats import audio_of_dance, cut_to
 from d2m_model.generate.own_music import own_music
-from d2m_model.generate.own_pose import ENOUGH
+from d2m_model.generate.own_pose import ENOUGH, UNAVAILABLE
 from d2m_model.generate.own_songs import OwnSong, read_song, read_songs
 from d2m_model.generate.own_video import begin_of, frames_of, read_posed
 from d2m_model.generate.own_videos import trained_rhythm
@@ -37,6 +37,7 @@ from d2m_model.rhythm.beats_file import Beats, as_written, read_beats, write_bea
 from d2m_model.rhythm.model import RhythmModel, load_rhythm
 from d2m_model.rhythm.scoring import likeliest_style
 from d2m_model.studio import project_file
+from d2m_model.studio.asked import same_beats
 from d2m_model.studio.drawing import write_drawing, write_motion
 from d2m_model.studio.job import Job, Task, load_job
 from d2m_model.studio.missed import weights_missed
@@ -86,6 +87,8 @@ def perform(folder: Path, key: str, layout: Layout, params: Params) -> dict[str,
     work = Work(job, job.tasks[key], layout, params)
 
     def note(stage: str, text: str) -> None:
+        if stage == "pose" and text.startswith(UNAVAILABLE):  # the step says it, where it matters
+            return
         report_step(("note", _in_the_persons_words(text, _names_of_songs(work))))
 
     def bar(label: str, done: float, total: float | None, unit: str) -> None:
@@ -171,13 +174,16 @@ def _pose(work: Work) -> dict[str, Any]:
         found = f"1 dancer, seen in {people[0]:.0%} of the frames"
     else:
         found = f"{len(people)} dancers, the first seen in {people[0]:.0%} of the frames"
+    advice = ""
     if people and doubt:
-        found += ": too few to trust the beats; hear them with Click, correct or tap them"
+        found += ", too few to trust the beats"
+        advice = "Hear the beats with Click, then correct or tap them. "
     if better := weights_missed(work.layout, posed.weights, work.job.folder / work.job.video):
         doubt = True
-        found += (
-            "; the demo's weights, trained on rendered dancers, were used: compare the skeleton with the picture, and for real dancers "
-            f"put {better}.pkl into weights/ and open the video again"
+        found += "; the demo's weights were used"
+        advice += (
+            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers be online, or put "
+            f"{better}.pkl into weights/, and open the video again."
         )
     return {
         "found": found,
@@ -186,20 +192,27 @@ def _pose(work: Work) -> dict[str, Any]:
         "joints": pose.shape[2],
         "seen": seen,
         "doubt": doubt,
+        "advice": advice.strip(),
     }
 
 
 def _beats(work: Work) -> dict[str, Any]:
-    """The beats of the dancer that the person chose."""
+    """The beats of the dancer that the person chose. Where an undone edit chose him again ("keep"), the beats of now stay."""
     pose = np.asarray(read_npy(work.job.folder / "pose.npy"), np.float32)
     dancer = min(work.job.dancer, pose.shape[1] - 1)
     beats = cut_to(as_written(_rhythm(work.layout).beats_of(pose[:, dancer])), frames_to_seconds(work.frames))
     write_motion(work.job.folder / "motion.json", pose[:, dancer])
     write_beats(work.job.found_beats, beats)
-    write_beats(work.job.beats, beats)
+    write_beats(work.job.beats, beats_with(work.job.beats, beats) if work.arguments.get("keep") else beats)
     tempo = f", {beats.tempo:.0f} a minute" if beats.tempo else ""
     style = f", most like {likeliest_style(beats)}" if beats.style else ""
     return {"found": f"{len(beats.beats)} beats{tempo}{style}" if len(beats.beats) else "no beats were found"}
+
+
+def beats_with(path: Path, found: Beats) -> Beats:
+    """The beats of a file with the style of those that were found; these themselves where they are the same."""
+    now = read_beats(path)
+    return found if same_beats(now, found) else replace(now, style=found.style)
 
 
 def _take(work: Work) -> dict[str, Any]:

@@ -179,7 +179,7 @@ export class Editor {
     const bpm = $('tempo').valueAsNumber;
     if (!(bpm >= SLOWEST && bpm <= FASTEST)) return say(`A tempo is ${SLOWEST} to ${FASTEST} beats a minute.`, 'bad');
     if (this.list.length < 2) return say('There must be two beats or more to set their tempo.', 'bad');
-    this.change(`tempo set to ${bpm} a minute`, { operation: 'tempo', bpm });
+    this.change(`tempo set to ${bpm} a minute, all beats stretched alike`, { operation: 'tempo', bpm });
   }
 
   snap() {

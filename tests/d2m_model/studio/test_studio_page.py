@@ -482,11 +482,55 @@ def test_a_pose_of_the_demos_weights_is_doubted_but_not_that_of_its_own_clips(op
                 made.mux(packet)
     made = studio.ask("POST", "/api/jobs?name=mine.mp4", data=video.read_bytes())["id"]
     told = studio.finished(made)["steps"]["pose"]
-    assert told["doubt"] and "trained on rendered dancers" in told["found"] and "pose_k16.pkl" in told["found"]
+    assert told["doubt"] and "the demo's weights were used" in told["found"]
+    assert "trained on rendered dancers" in told["advice"] and "pose_k16.pkl" in told["advice"]
+    for one in (made, job):  # for its own videos the step says it, and once
+        assert not any("published weights" in note for note in studio.job(one)["notes"])
     page = opened().page
     page.goto(f"{studio.base}/#{made}")
     page.locator('[data-step="pose"][data-doubt="true"]').get_by_text("look at this:").wait_for()
     studio.ask("DELETE", f"/api/jobs/{made}")
+
+
+def test_on_a_phone_a_doubt_leaves_the_picture_in_sight_and_a_closed_list_stays_closed(opened, job):
+    page = opened(viewport=PORTRAIT, **PHONE).page
+    doubt = {
+        "doubt": True,
+        "found": "1 dancer, seen in 93 % of the frames; the demo's weights were used",
+        "advice": "Compare them. " * 20,
+    }
+
+    def doubted(told):
+        told["steps"]["pose"].update(doubt)
+        told["notes"] = ["warning: left out: x.mp3: not readable " * 5] * 3
+
+    changed_answer(page, job, doubted)
+    page.get_by_text("look at this").wait_for()
+    assert page.locator(".advice p").is_hidden() and page.locator("#notes").is_hidden()
+    assert box(page, "#video")[1] <= PORTRAIT["height"]
+    page.get_by_text("What to do").click()
+    page.get_by_text("Compare them.").wait_for()
+    page.locator("#steps-panel > summary").click()
+    page.wait_for_timeout(200)
+    page.reload()
+    page.locator('[data-step="pose"][data-doubt="true"]').wait_for(state="attached")
+    assert page.locator("#steps").is_hidden()
+
+
+def test_with_the_mouse_a_region_begins_on_a_beat_in_the_ruler(opened):
+    mine = opened()
+    before = mine.beats()
+    wave, beat = mine.page.locator("#wave").bounding_box(), mine.page.locator('[data-beat="2"]').bounding_box()
+    x, y = beat["x"] + 1, wave["y"] + wave["height"] - 10
+    mine.page.mouse.move(x, y)
+    mine.page.mouse.down()
+    mine.page.mouse.move(x + 40, y, steps=5)
+    mine.page.mouse.move(x + 120, y, steps=5)
+    mine.page.mouse.up()
+    mine.until("document.getElementById('region-from').value !== ''", 10)
+    assert abs(float(mine.page.locator("#region-from").input_value()) - before[2]) < 0.05
+    assert mine.beats() == before
+    mine.page.locator("#region-clear").click()
 
 
 def test_on_a_phone_a_doubt_about_the_dancer_is_above_the_picture(opened, job):
