@@ -58,8 +58,8 @@ export class Editor {
     const { beats, beat } = this, ready = beats.ready;
     this.timeline.setBeats(this.list, this.index);
     const { undoable, redoable } = beats.history;
-    $('undo').disabled = !undoable;
-    $('redo').disabled = !redoable;
+    $('undo').disabled = !ready || !undoable;
+    $('redo').disabled = !ready || !redoable;
     $('undo').title = undoable ? `undo: ${undoable.label}` : '';
     $('redo').title = redoable ? `do again: ${redoable.label}` : '';
     for (const id of ['beat-earlier', 'beat-later', 'beat-down', 'beat-delete']) $(id).disabled = !beat;
