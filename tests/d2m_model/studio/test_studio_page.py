@@ -167,6 +167,35 @@ def test_edits_of_two_windows_at_once_are_both_kept(opened):
         other.saved(lambda found, wanted=wanted: found == wanted)
 
 
+def test_undo_brings_back_the_dancer_and_exactly_the_beats(opened, studio):
+    for clip in studio.ask("GET", "/api/state")["clips"]:
+        made = studio.ask("POST", "/api/jobs/from-clip", {"clip": clip["id"]})["id"]
+        if sum(dancer["seen"] > 0 for dancer in studio.finished(made)["dancers"]) > 1:
+            break
+    else:
+        pytest.fail("no clip has two dancers")
+    beats = studio.root / "runs/demo/studio" / made / "beats.json"
+    before, page = beats.read_bytes(), opened().page
+    settled = lambda dancer: until(60, lambda: (told := studio.job(made))["dancer"] == dancer and not told["busy"])
+    page.goto(f"{studio.base}/#{made}")
+    for step in ("#beat-after", "#beat-later"):
+        page.locator(f"{step}:not([disabled])").click()
+    until(20, lambda: beats.read_bytes() != before)
+    edited = beats.read_bytes()
+    page.wait_for_timeout(2500)  # until the page knows that the beats are edited
+    page.select_option("#dancer", "1")
+    page.locator("#ask-yes").click()
+    settled(1)
+    assert beats.read_bytes() != edited
+    page.locator('#undo[title="undo: dancer 2 followed"]').click()
+    settled(0)
+    assert beats.read_bytes() == edited
+    page.locator('#undo[title="undo: nudged beat"]:not([disabled])').click()
+    until(20, lambda: beats.read_bytes() == before)
+    assert not studio.job(made)["takes"][0]["old"]
+    studio.ask("DELETE", f"/api/jobs/{made}")
+
+
 # Fingers
 
 
