@@ -72,7 +72,7 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
         ahead = {task.key: place for place, (owner, task) in enumerate(jobs.queue()) if owner is job}
         part = lambda task: _task_view(jobs, task, ahead)
         takes = sorted((t for t in job.tasks.values() if t.kind in WHAT), key=lambda t: t.number)
-        sounds = sorted((t for t in job.tasks.values() if t.kind == "sound"), key=lambda t: t.number)
+        files = sorted((t for t in job.tasks.values() if t.kind == "sound"), key=lambda t: t.number)
         read, pose = job.done("read"), job.done("pose")
         none = {
             "state": "done" if job.done("rhythm") else "waiting",
@@ -100,7 +100,7 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
             "takes": [part(task) | _take_view(job, task) for task in takes],
             "sounds": [
                 part(t) | {"number": t.number, "name": t.arguments["name"], "kind": t.arguments["use"], "seconds": t.result.get("seconds")}
-                for t in sounds
+                for t in files
             ],
             "exports": [part(t) | export_view(job, t) for t in job.tasks.values() if t.kind == "export"],
         }  # fmt: skip
@@ -122,8 +122,8 @@ def _task_view(jobs: Jobs, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
 def _take_view(job: Job, task: Task) -> dict[str, Any]:
     asked, style = task.arguments, task.arguments.get("style", "")
     if isinstance(style, dict):
-        sound = job.tasks.get(f"sound-{style['sound']}")
-        shown = sound.arguments["name"] if sound else "a sound that was deleted"
+        audio = job.tasks.get(f"sound-{style['sound']}")
+        shown = audio.arguments["name"] if audio else "an audio file that was deleted"
     else:
         shown = Path(style).name or "suits the dance"  # params.yaml may name a file
     model = task.kind == "take"

@@ -29,7 +29,7 @@ BODY_BYTES = 8 << 20
 """Largest body of a request that is no upload."""
 KEPT = ("static", "preview", "sound", "peaks", "pose")
 """What a browser may keep, and asks about before it shows it again."""
-UPLOADS = ("upload_video", "upload_project", "upload_sound")
+UPLOADS = ("upload_video", "upload_project", "upload_audio")
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
     "frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
@@ -199,7 +199,7 @@ def create_app(
         return {}
 
     @app.post("/api/jobs/<job_id>/sounds")
-    def upload_sound(job_id: str):
+    def upload_audio(job_id: str):
         use = flask.request.args.get("kind", "")
         if use not in ("style", "song"):
             raise UserError("kind must be style or song")
@@ -223,9 +223,9 @@ def create_app(
         return {"number": number}, 201
 
     @app.delete("/api/jobs/<job_id>/sounds/<number>")
-    def remove_sound(job_id: str, number: str):
+    def remove_audio(job_id: str, number: str):
         with jobs.lock:
-            asked.remove_sound(jobs, jobs.get(job_id), number)
+            asked.remove_audio(jobs, jobs.get(job_id), number)
         return {}
 
     @app.post("/api/jobs/<job_id>/exports")

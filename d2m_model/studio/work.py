@@ -122,7 +122,7 @@ def warm_up(layout: Layout) -> dict[str, Any]:
 
 
 def _read(work: Work) -> dict[str, Any]:
-    """The picture and the sound for the page."""
+    """The picture and the audio for the page."""
     from dataset_tools.clips.normalise import cut_span
     from dataset_tools.clips.open_video import OpenVideo
 
@@ -138,24 +138,24 @@ def _read(work: Work) -> dict[str, Any]:
         work.job.folder / "preview.mp4"
     )
     begin = begin_of(video)
-    sound = _original_sound(video, begin, frames)
-    if sound is not None:
-        write_wav(work.job.folder / "original.wav", sound)
-        write_drawing(work.job.folder / "original.json", sound)
+    audio = _original_audio(video, begin, frames)
+    if audio is not None:
+        write_wav(work.job.folder / "original.wav", audio)
+        write_drawing(work.job.folder / "original.json", audio)
     seconds = frames_to_seconds(frames)
     found = f"{seconds:.1f} s, {made.source_width} x {made.source_height} px, {made.source_fps:.4g} frames a second"
     return {
-        "found": found + ("" if sound is not None else ", no sound"), "frames": frames, "seconds": seconds, "begin": begin,
-        "width": made.width, "height": made.height, "sound": sound is not None, "lufs": None if sound is None else _lufs(sound, SAMPLE_RATE),
+        "found": found + ("" if audio is not None else ", no sound"), "frames": frames, "seconds": seconds, "begin": begin,
+        "width": made.width, "height": made.height, "sound": audio is not None, "lufs": None if audio is None else _lufs(audio, SAMPLE_RATE),
     }  # fmt: skip
 
 
-def _original_sound(video: Path, begin: float, frames: int) -> np.ndarray | None:
+def _original_audio(video: Path, begin: float, frames: int) -> np.ndarray | None:
     """`audio_of_dance`; None also where it can't be read, which is told."""
     try:
         return audio_of_dance(video, begin, frames)
     except UserError as err:
-        say("studio", f"the video's sound can't be read: {err}")
+        say("studio", f"the video's audio can't be read: {err}")
         return None
 
 
@@ -218,10 +218,10 @@ def beats_with(path: Path, found: Beats) -> Beats:
 def _take(work: Work) -> dict[str, Any]:
     """Music of the prior for the beats that the take was asked with."""
     asked, job = work.arguments, work.job
-    sound = asked["style"]["sound"] if isinstance(asked["style"], dict) else None
+    audio = asked["style"]["sound"] if isinstance(asked["style"], dict) else None
     params = replace(
         load_params(work.layout.params, "generate", GenerateParams),
-        style=asked["style"] if sound is None else str(job.folder / "sounds" / f"{sound}.wav"),
+        style=asked["style"] if audio is None else str(job.folder / "sounds" / f"{audio}.wav"),
         **{name: asked[name] for name in ("seed", "strictness", "loudness")},
     )
     generator = _generator(work.layout, asked["level"])
@@ -256,8 +256,8 @@ def _names_of_songs(work: Work) -> dict[str, str]:
     """File in the job -> the person's name of it; empty for a task that reads none of the songs that were sent."""
     if work.task.kind != "own_music" or work.arguments["folder"] is not None:
         return {}
-    sounds = [task.arguments for task in work.job.tasks.values() if task.kind == "sound"]
-    return {Path(sound["file"]).name: sound["name"] for sound in sounds if sound["use"] == "song"}
+    files = [task.arguments for task in work.job.tasks.values() if task.kind == "sound"]
+    return {Path(file["file"]).name: file["name"] for file in files if file["use"] == "song"}
 
 
 def _in_the_persons_words(text: str, names: dict[str, str]) -> str:
@@ -291,8 +291,8 @@ def _lufs(audio: np.ndarray, rate: int) -> float | None:
     return None if found is None or not np.isfinite(found) else round(found, 2)
 
 
-def _sound(work: Work) -> dict[str, Any]:
-    """A sound to imitate, as a .wav that `generate --style` takes, or one of the person's own songs, checked."""
+def _audio_file(work: Work) -> dict[str, Any]:
+    """An audio file to imitate, as a .wav that `generate --style` takes, or one of the person's own songs, checked."""
     path = work.job.folder / work.arguments["file"]
     try:
         audio, rate = read_song(path)
@@ -355,5 +355,5 @@ def _generator(layout: Layout, level: str) -> PriorGenerator:
 
 
 FUNCTIONS: dict[str, Callable[[Work], dict[str, Any]]] = {
-    "read": _read, "pose": _pose, "rhythm": _beats, "take": _take, "own_music": _own_music, "sound": _sound, "export": _export,
+    "read": _read, "pose": _pose, "rhythm": _beats, "take": _take, "own_music": _own_music, "sound": _audio_file, "export": _export,
 }  # fmt: skip
