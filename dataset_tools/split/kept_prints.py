@@ -9,7 +9,7 @@ from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.array_file import write_npy
 from dataset_tools.lib.core.atomic import remove_partial_files
 from dataset_tools.lib.core.errors import Unreadable, UserError
-from dataset_tools.lib.core.file_memo import FileMemo
+from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.core.work_cache import is_complete_array, item_key
@@ -30,7 +30,7 @@ class _Job:
 def keep_prints(audio: dict[str, Path], cache: Path, memo: FileMemo, workers: int) -> dict[str, Path]:
     """Compute the fingerprints that are not in the folder `cache`. Returns clip id -> the .npy file of its fingerprint.
 
-    audio: clip id -> its audio, mono at 22 050 Hz. memo: of hashes. workers: as in `run_all`. Raises UserError for audio that is damaged or of
+    audio: clip id -> its audio, mono at 22 050 Hz. memo: what is known of the audio and of the kept fingerprints. workers: as in `run_all`. Raises UserError for audio that is damaged or of
     another kind.
     """
     remove_partial_files(cache)
@@ -40,8 +40,11 @@ def keep_prints(audio: dict[str, Path], cache: Path, memo: FileMemo, workers: in
         _Job(clip_id=clip_id, audio=path, kept=cache / f"{item_key(VERSION, sha256)}.npy")
         for (clip_id, path), sha256 in zip(audio.items(), hashes, strict=True)
     ]
-    todo = [job for job in jobs if not is_complete_array(job.kept)]
-    run_all(_keep, todo, workers, "split: fingerprints")
+    unknown = [job for job in jobs if not memo.recall(job.kept.name, (job.kept,))]
+    run_all(_keep, [job for job in unknown if not is_complete_array(job.kept)], workers, "split: fingerprints")
+    for job in unknown:
+        memo.keep(job.kept.name, True, stamps((job.kept,)), own=True)
+    memo.save()
     return {job.clip_id: job.kept for job in jobs}
 
 
