@@ -33,20 +33,23 @@ def check_cluster(value: object, what: str) -> str:
 
 def read_cluster(path: Path) -> str:
     """`cluster` of a params file; '' if the file or the key is missing. Raises UserError as `check_cluster` and `read_params`."""
-    everything = read_params(path) if Path(path).exists() or Path(path).is_symlink() else {}
-    return check_cluster(everything.get("cluster"), f"{path}: cluster")
+    return check_cluster(_read_key(path, "cluster"), f"{path}: cluster")
 
 
 def read_storage(path: Path) -> Path | None:
     """`storage` of a params file, an address through which machines that share no folder get an item's files; None if the file or the key
     is missing. Raises UserError for anything but an address, and as `read_params` and `as_path`."""
-    everything = read_params(path) if Path(path).exists() or Path(path).is_symlink() else {}
-    value = everything.get("storage")
+    value = _read_key(path, "storage")
     if value in (None, ""):
         return None
     if not isinstance(value, str) or not is_remote(found := as_path(value)):
         raise UserError(f"{path}: storage must be an address such as s3://bucket/folder, found '{printable(value)}'")
     return found
+
+
+def _read_key(path: Path, key: str) -> object:
+    """A key of a params file; None if the file or the key is missing."""
+    return read_params(path).get(key) if Path(path).exists() or Path(path).is_symlink() else None
 
 
 def choose_storage(storage: Path | None) -> None:
