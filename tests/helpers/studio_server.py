@@ -11,6 +11,8 @@ import urllib.request
 from http.cookiejar import CookieJar
 from pathlib import Path
 
+import numpy as np
+
 from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.training.vqvae_files import save_vqvae
@@ -73,6 +75,16 @@ class Studio:
     def job(self, job: str) -> dict:
         """What the page shows of a job."""
         return self.ask("GET", f"/api/jobs/{job}")
+
+    def job_with_beats(self) -> str:
+        """The id of a new job of the first clip, finished, with a beat each half second."""
+        clip = self.ask("GET", "/api/state")["clips"][0]["id"]
+        job = self.ask("POST", "/api/jobs/from-clip", {"clip": clip})["id"]
+        view = self.finished(job)
+        assert {step["state"] for step in view["steps"].values()} == {"done"}, view["steps"]
+        beats = [round(float(t), 3) for t in np.arange(0.3, view["video"]["seconds"] - 0.1, 0.5)]
+        self.ask("PUT", f"/api/jobs/{job}/beats", {"beats": beats, "downbeats": beats[::4]})
+        return job
 
     def finished(self, job: str, seconds: float = 300) -> dict:
         """A job once nothing of it runs or waits."""

@@ -33,14 +33,7 @@ def studio(root):
 @pytest.fixture(scope="module")
 def job(studio):
     """A job of the first clip, finished, and with known beats."""
-    clip = studio.ask("GET", "/api/state")["clips"][0]["id"]
-    found = studio.ask("POST", "/api/jobs/from-clip", {"clip": clip})["id"]
-    view = studio.finished(found)
-    assert {step["state"] for step in view["steps"].values()} == {"done"}, view["steps"]
-    seconds = view["video"]["seconds"]
-    beats = [round(t, 3) for t in np.arange(0.3, seconds, 0.5)]
-    studio.ask("PUT", f"/api/jobs/{found}/beats", {"beats": beats, "downbeats": beats[::4]})
-    return found
+    return studio.job_with_beats()
 
 
 def sound_of(studio, job, number):

@@ -4,7 +4,6 @@ import re
 import time
 
 import av
-import numpy as np
 import pytest
 
 from tests.helpers.studio_page import BROWSER, Page
@@ -29,12 +28,7 @@ def studio(pipeline, tmp_path_factory):
 @pytest.fixture(scope="module")
 def job(studio):
     """A job with one take and a beat each half second."""
-    clip = studio.ask("GET", "/api/state")["clips"][0]["id"]
-    made = studio.ask("POST", "/api/jobs/from-clip", {"clip": clip})["id"]
-    seconds = studio.finished(made)["video"]["seconds"]
-    beats = [round(float(t), 3) for t in np.arange(0.3, seconds - 0.1, 0.5)]
-    studio.ask("PUT", f"/api/jobs/{made}/beats", {"beats": beats, "downbeats": beats[::4]})
-    return made
+    return studio.job_with_beats()
 
 
 @pytest.fixture
