@@ -20,6 +20,10 @@ ENOUGH = 0.5
 """Share of frames with a dancer at which no further network is tried."""
 
 
+UNAVAILABLE = "warning: OpenPifPaf's published weights"
+"""How the warning begins that the demo's weights stand in for them."""
+
+
 class Network(NamedTuple):
     """A pose network and the size of its input frames."""
 
@@ -47,7 +51,7 @@ def networks(layout: Layout, weights: str, pose_layout: str, long_edge: int) -> 
         except UserError as err:
             say(
                 "pose",
-                f"warning: OpenPifPaf's published weights {name} can't be had ({_reason(err)}); the demo's are used instead, which "
+                f"{UNAVAILABLE} {name} can't be had ({_reason(err)}); the demo's are used instead, which "
                 f"only know rendered dancers. To use the published ones, be online or put their file at weights/{name}.pkl",
             )
         else:

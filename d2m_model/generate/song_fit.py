@@ -187,6 +187,15 @@ def _taut(at: np.ndarray, values: np.ndarray, offset: float) -> tuple[list[int],
             return [*bends, len(at) - 1], np.array([*heights, height + slope * run])
 
 
+def _steady_enough(beats: np.ndarray, tempo: float) -> bool:
+    """Whether a song with a perfectly even tempo, in beats a minute, and of any length, could be stretched onto a dance's beats (n,)."""
+    for offset in OFFSETS:
+        kept, times = _taut(beats, counted(beats) * 60 / tempo, offset)
+        if np.abs(np.diff(times) / np.diff(beats[kept]) - 1).max() <= LIMIT:
+            return True
+    return False
+
+
 def _why_none(songs: Sequence[OwnSong], beats: np.ndarray, seconds: float) -> str:
     tempo = 60 * (counted(beats)[-1]) / (beats[-1] - beats[0])
     known = [(song, song.beats.tempo / count) for song in songs if song.beats.tempo for count in COUNTS]
@@ -198,6 +207,13 @@ def _why_none(songs: Sequence[OwnSong], beats: np.ndarray, seconds: float) -> st
         return (
             f"no song of --own-music comes to the dance's {tempo:.1f} beats a minute by a stretch of {LIMIT:.0%}; the nearest tempo is "
             f"{nearest:.1f} ({song.name}): add songs of {low:.0f} to {high:.0f}, of half or of twice that"
+        )
+    if not _steady_enough(beats, nearest):
+        gaps = np.diff(beats) / np.diff(counted(beats))
+        return (
+            f"the dance's beats are too uneven for songs of a steady tempo: {gaps.min():.2f} to {gaps.max():.2f} s from one to the next, which "
+            f"a stretch of {LIMIT:.0%} can't follow; move or delete the beats that stray, or take every second one (their mean tempo is "
+            f"{tempo:.1f} beats a minute, the nearest song's is {nearest:.1f}: {song.name})"
         )
     return (
         f"no song of --own-music has an excerpt for the dance's {seconds:.1f} s at {tempo:.1f} beats a minute within a stretch of {LIMIT:.0%}; "

@@ -1,5 +1,6 @@
 """What the page asks for: turns its requests into tasks and files."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from d2m_model.studio.history import History, edited, history_of, write_history
 from d2m_model.studio.job import MUSIC, Job, Task
 from d2m_model.studio.jobs import Jobs, Unknown
 from d2m_model.studio.requests import (
+    AudioFile,
     BeatsRequest,
     ChangeRequest,
     ExportRequest,
     OwnMusicRequest,
     SaveRequest,
-    Sound,
     TakeRequest,
 )  # fmt: skip
 from dataset_tools.lib.core.atomic import publish
@@ -54,10 +55,10 @@ def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> list[int]:
                     f"take {asked.from_} is of level {take.arguments['level']}; a part of it is made at that level"
                 )
         style: Any = asked.style
-        if isinstance(asked.style, Sound):
-            sound = job.done(f"sound-{asked.style.sound}")
-            if sound is None or sound.arguments["use"] != "style":
-                raise UserError("the sound to imitate is not there, or not read yet")
+        if isinstance(asked.style, AudioFile):
+            audio = job.done(f"sound-{asked.style.sound}")
+            if audio is None or audio.arguments["use"] != "style":
+                raise UserError("the audio file to imitate is not there, or not read yet")
             style = {"sound": asked.style.sound}
         elif asked.style and not jobs.styles:
             raise UserError("the model is still being loaded, so its styles are not known yet; try again in a moment")
@@ -136,12 +137,12 @@ def remove_take(jobs: Jobs, job: Job, number: str) -> None:
             (job.folder / "exports" / key).unlink(missing_ok=True)
 
 
-def remove_sound(jobs: Jobs, job: Job, number: str) -> None:
-    """Delete a sound that the person sent. Raises Unknown."""
+def remove_audio(jobs: Jobs, job: Job, number: str) -> None:
+    """Delete an audio file that the person sent. Raises Unknown."""
     with jobs.lock:
         task = job.tasks.get(f"sound-{number}")
         if task is None:
-            raise Unknown(f"sound {number}")
+            raise Unknown(f"audio file {number}")
         _drop(jobs, job, [task.key])
         for path in (job.folder / task.arguments["file"], job.folder / "sounds" / f"{number}.wav"):
             path.unlink(missing_ok=True)
@@ -162,22 +163,45 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
         if not needs_take:
             _check_ready(job)
         if asked.mix and asked.kind != "video":
-            raise UserError("the original sound is mixed into a video only")
+            raise UserError("the original audio is mixed into a video only")
         name = EXPORTS[asked.kind].format(asked.take)
         return jobs.ask(job, name, "export", {"take": asked.take if needs_take else None, "mix": asked.mix})
 
 
-def save_beats(job: Job, asked: SaveRequest) -> History | None:
-    """Write the person's beats and, if it is told, how they were edited; the history that was written.
+def follow_dancer(jobs: Jobs, job: Job, dancer: int) -> None:
+    """Find the beats of another dancer. Undo brings back the dancer and the beats of now. Raises UserError for one who is not there."""
+    pose = job.done("pose")
+    if pose is None or dancer >= pose.result["people"]:
+        raise UserError("no such dancer")
+    if job.done("rhythm"):
+        write_history(job.history, beats_history(job), read_beats(job.beats))
+    job.dancer = dancer
+    job.save()
+    jobs.ask(job, "rhythm", "rhythm", {})
+
+
+def save_beats(jobs: Jobs, job: Job, asked: SaveRequest) -> History | None:
+    """Write the person's beats and, if it is told, how they were edited; the history that was written. Where an undone edit was a change
+    of the dancer, that one is followed again.
 
     Raises UserError for beats outside of the video, and Outdated where another page saved meanwhile.
     """
-    beats, old, found = _edited(job, asked), read_beats(job.beats), read_beats(job.found_beats)
-    history = edited(history_of(job.history, job.beats), asked.history) if asked.history else None
-    if not same_beats(beats, old):
-        write_beats(job.beats, found if same_beats(beats, found) else beats)
+    _check_ready(job)
+    old, found = read_beats(job.beats), read_beats(job.found_beats)
+    history, known = None, old
+    if asked.history:
+        history = edited(beats_history(job), asked.history)
+        beats, downbeats, strength = map(np.array, (history.beats, history.downbeats, history.strength))
+        known = replace(old, beats=beats, downbeats=downbeats, strength=strength)
+    now = with_beats(known, asked.beats, asked.downbeats)
+    if not same_beats(now, old) or not np.array_equal(now.strength, old.strength):
+        write_beats(job.beats, found if same_beats(now, found) else now)
     if history:
         history = write_history(job.history, history, read_beats(job.beats))
+        if history.dancer != job.dancer:
+            job.dancer = history.dancer
+            job.save()
+            jobs.ask(job, "rhythm", "rhythm", {"keep": True})
     job.changed()
     return history
 
@@ -185,7 +209,7 @@ def save_beats(job: Job, asked: SaveRequest) -> History | None:
 def beats_history(job: Job) -> History:
     """How the beats of now were edited."""
     _check_ready(job)
-    return history_of(job.history, job.beats)
+    return history_of(job.history, job.beats, job.dancer)
 
 
 def same_beats(a: Beats, b: Beats) -> bool:
@@ -231,7 +255,7 @@ def _times_to_snap_to(job: Job, to: str | int) -> list[float]:
         return motion_of(job)["kinematic"]
     beats = _times_of(drawing_of(job, str(to)), "beats")
     if not beats:
-        raise UserError("no beat was found in this sound; snap to another")
+        raise UserError("no beat was found in this audio; snap to another")
     return beats
 
 
@@ -245,7 +269,7 @@ def _times_of(path: Path, name: str) -> list[float]:
 
 
 def drawing_of(job: Job, name: str) -> Path:
-    """The file of what the page draws of a sound: 'original' or the number of a take. Raises Unknown."""
+    """The file of what the page draws of audio: 'original' or the number of a take. Raises Unknown."""
     if name == "original" and (read := job.done("read")) and read.result["sound"]:
         return job.folder / "original.json"
     if job.done(f"take-{name}") and "." not in name:

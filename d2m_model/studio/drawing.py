@@ -1,4 +1,4 @@
-"""What the page draws of a sound and of a dance: peaks, onsets and beats to snap to."""
+"""What the page draws of audio and of a dance: peaks, onsets and beats to snap to."""
 
 import json
 from pathlib import Path

@@ -3,12 +3,12 @@
     job.json                    name, video, dancer, highest numbers, names of takes
     video.<suffix>              the video as it was given
     tasks/<key>.json            what was asked for, how far it is, what came out: read, pose, rhythm, take-1, sound-1, take-1.mp4 ...
-    preview.mp4  original.wav   the picture and the sound for the page
+    preview.mp4  original.wav   the picture and the audio for the page
     pose.npy                    (T, P, J, 3)
     found.json  beats.json      the beats that the rhythm model found, and those that the person corrected
     history.json                the edits that led to them, to be undone and done again
     takes/<n>.wav  <n>.json     music, and what the page draws of it
-    sounds/  songs/  exports/   sounds to imitate, the person's own songs, files to download
+    sounds/  songs/  exports/   audio files to imitate, the person's own songs, files to download
 
 A task's record says `done` only after its files are there. So a job can be read at any time, and a server that starts again
 continues with the tasks that are `waiting`.
@@ -47,7 +47,7 @@ KEYS = {"take": r"take-\d+", "own_music": r"take-\d+", "sound": r"sound-\d+", "e
 NAME_LENGTH = 120
 TAKE_NAME_LENGTH = 60
 MOST_NUMBER = 9999
-"""Highest number of a take or sound."""
+"""Highest number of a take or audio file."""
 MOST_NOTES = 200
 """Notes of a task; further ones are not kept."""
 MOST_RECORD = 4 << 20
@@ -160,7 +160,7 @@ class Job:
         self.revision += 1
 
     def next_number(self, prefix: str) -> int:
-        """The number of a new take or sound; every call gives another one. Raises UserError after `MOST_NUMBER`."""
+        """The number of a new take or audio file; every call gives another one. Raises UserError after `MOST_NUMBER`."""
         known = (t.number for t in self.tasks.values() if t.key.startswith(f"{prefix}-") and "." not in t.key)
         number = 1 + max(self.numbers.get(prefix, 0), *known, 0)
         if number > MOST_NUMBER:

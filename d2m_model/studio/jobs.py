@@ -133,16 +133,16 @@ class Jobs:
         self._changed.notify_all()
         return task
 
-    def again(self, job: Job) -> bool:
-        """Do the steps and takes that failed or were cancelled once more; only the newest of them if all steps are done. Returns
-        whether there was one."""
+    def again(self, job: Job, number: int | None = None) -> bool:
+        """Do the steps and takes that failed or were cancelled once more; of the takes only one, unless `number` is None. Returns whether
+        there was one."""
         with self._changed:
             order = sorted(job.tasks.values(), key=lambda t: (t.kind not in STEPS, t.asked))
-            steps = [t for t in order if t.kind in (*STEPS, *MUSIC)]
-            lost = [t for t in steps if t.state in ("failed", "cancelled")]
+            asked = [t for t in order if t.kind in STEPS or (t.kind in MUSIC and number in (None, t.number))]
+            lost = [t for t in asked if t.state in ("failed", "cancelled")]
             if not lost:
                 return False
-            for task in lost if lost[0].kind in STEPS else [max(lost, key=lambda t: t.number)]:
+            for task in lost:
                 job.put(Task(key=task.key, kind=task.kind, asked=self._number(), arguments=task.arguments))
             self._changed.notify_all()
             return True

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from d2m_model.rhythm.beats_file import read_beats
 from d2m_model.studio.history import read_history
 from d2m_model.studio.job import KEY, MOST_NOTES, MUSIC, NAME_LENGTH, SUFFIX, VIDEO, Job, Task, load_job
-from d2m_model.studio.requests import Sound
+from d2m_model.studio.requests import AudioFile
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
@@ -75,6 +75,13 @@ class PoseResult(Record):
     joints: int
     seen: list[Annotated[float, Field(ge=0, le=1)]]
     doubt: bool
+    advice: Shown = ""
+
+
+class RhythmArguments(Record):
+    """How the beats were asked for: keep, where an undone edit chose the dancer again."""
+
+    keep: bool = False
 
 
 class FoundResult(Record):
@@ -87,7 +94,7 @@ class TakeArguments(Record):
     """How a take was asked for."""
 
     level: Literal["high", "low"]
-    style: Shown | Sound
+    style: Shown | AudioFile
     strictness: float
     loudness: float = Field(ge=-70, le=0)
     seed: int = Field(ge=0, lt=1 << 63)
@@ -113,24 +120,24 @@ class MusicResult(Record):
     song: Shown = ""
 
 
-class SoundArguments(Record):
-    """A sound that the person sent."""
+class AudioArguments(Record):
+    """An audio file that the person sent."""
 
     file: str
     name: str = Field(max_length=NAME_LENGTH)
     use: Literal["style", "song"]
 
 
-class SoundResult(Record):
-    """What a sound is."""
+class AudioResult(Record):
+    """What an audio file is."""
 
     found: Shown
     seconds: float
 
 
 RECORDS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
-    "read": (Nothing, ReadResult), "pose": (Nothing, PoseResult), "rhythm": (Nothing, FoundResult),
-    "take": (TakeArguments, MusicResult), "own_music": (OwnMusicArguments, MusicResult), "sound": (SoundArguments, SoundResult),
+    "read": (Nothing, ReadResult), "pose": (Nothing, PoseResult), "rhythm": (RhythmArguments, FoundResult),
+    "take": (TakeArguments, MusicResult), "own_music": (OwnMusicArguments, MusicResult), "sound": (AudioArguments, AudioResult),
 }  # fmt: skip
 """Kind of task -> its arguments, its result."""
 
@@ -253,7 +260,7 @@ def _check(job: Job) -> None:
 
 
 def _check_task(job: Job, task: Task) -> None:
-    """Raises UserError for arguments and results other than the studio's, and for a take or sound without its file."""
+    """Raises UserError for arguments and results other than the studio's, and for a take or audio file without its file."""
     arguments, result = RECORDS[task.kind]
     for kind, values in ((arguments, task.arguments), (result, task.result)):
         try:
@@ -262,12 +269,12 @@ def _check_task(job: Job, task: Task) -> None:
             where = ".".join(str(part) for part in err.errors(include_url=False, include_input=False)[0]["loc"])
             _need(False, f"{task.key}: {printable(where)}")
     if task.kind in MUSIC:
-        _need(job.take(task.number).is_file(), f"the sound of {task.key}")
+        _need(job.take(task.number).is_file(), f"the audio of {task.key}")
     elif task.kind == "sound":
         song, file = task.arguments["use"] == "song", task.arguments["file"]
         named = rf"{'songs/' if song else 'sounds/given-'}{task.number}{SUFFIX.pattern}"
         _need(bool(re.fullmatch(named, file)) and (job.folder / file).is_file(), f"the file of {task.key}")
-        _need(song or (job.folder / "sounds" / f"{task.number}.wav").is_file(), f"the sound of {task.key}")
+        _need(song or (job.folder / "sounds" / f"{task.number}.wav").is_file(), f"the audio of {task.key}")
 
 
 def _need(found: bool, what: str) -> None:

@@ -22,8 +22,8 @@ class Request(BaseModel):
 R = TypeVar("R", bound=Request)
 
 
-class Sound(Request):
-    """A sound of the job, by its number."""
+class AudioFile(Request):
+    """An audio file of the job, by its number."""
 
     sound: int = Field(ge=1)
 
@@ -33,7 +33,7 @@ class TakeRequest(Request):
 
     level: Literal["high", "low"] = "high"
     seed: int = Field(0, ge=0, lt=2**53)
-    style: Annotated[str, Field(max_length=200)] | Sound = ""
+    style: Annotated[str, Field(max_length=200)] | AudioFile = ""
     strictness: float = Field(1.0, ge=0, le=20)
     loudness: float = Field(-16.0, ge=-70, le=0)
     count: int = Field(1, ge=1, le=20)
@@ -98,7 +98,7 @@ class ExportRequest(Request):
     kind: Literal["video", "wav", "beats", "midi", "click", "project"]
     take: int | None = Field(None, ge=1)
     mix: float = Field(0.0, ge=0, le=1)
-    """Gain of the video's own sound under the music of an exported video."""
+    """Gain of the video's own audio under the music of an exported video."""
 
 
 class DancerRequest(Request):
@@ -119,6 +119,12 @@ class CancelRequest(Request):
     what: Literal["all", "take", "export"] = "all"
     number: int | None = Field(None, ge=1)
     name: str | None = Field(None, max_length=60)
+
+
+class AgainRequest(Request):
+    """What to do once more: all that failed or was cancelled, or only one of the takes."""
+
+    number: int | None = Field(None, ge=1)
 
 
 def read_request(kind: type[R], body: bytes) -> R:

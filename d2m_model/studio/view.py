@@ -1,5 +1,6 @@
 """What the page shows of the studio and of a job, as JSON values. Nothing here opens media."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def state_view(jobs: Jobs, clips: list[dict[str, Any]], folders: list[Path]) -> 
             "folders": [{"id": number, "name": folder.resolve().name} for number, folder in enumerate(folders)],
             "jobs": [_job_line(jobs, job) for job in jobs.all()],
             "queue": [
-                {"job": job.id, "name": job.name, "what": WHAT.get(task.kind, task.kind)} for job, task in jobs.queue()
+                {"job": job.id, "name": job.name, "what": WHAT.get(task.kind, task.kind), "running": jobs.is_running(task)}
+                for job, task in jobs.queue()
             ],
         }  # fmt: skip
 
@@ -70,7 +72,7 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
         ahead = {task.key: place for place, (owner, task) in enumerate(jobs.queue()) if owner is job}
         part = lambda task: _task_view(jobs, task, ahead)
         takes = sorted((t for t in job.tasks.values() if t.kind in WHAT), key=lambda t: t.number)
-        sounds = sorted((t for t in job.tasks.values() if t.kind == "sound"), key=lambda t: t.number)
+        files = sorted((t for t in job.tasks.values() if t.kind == "sound"), key=lambda t: t.number)
         read, pose = job.done("read"), job.done("pose")
         none = {
             "state": "done" if job.done("rhythm") else "waiting",
@@ -98,7 +100,7 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
             "takes": [part(task) | _take_view(job, task) for task in takes],
             "sounds": [
                 part(t) | {"number": t.number, "name": t.arguments["name"], "kind": t.arguments["use"], "seconds": t.result.get("seconds")}
-                for t in sounds
+                for t in files
             ],
             "exports": [part(t) | export_view(job, t) for t in job.tasks.values() if t.kind == "export"],
         }  # fmt: skip
@@ -112,6 +114,7 @@ def _task_view(jobs: Jobs, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
         "error": task.error,
         "progress": jobs.running.progress if running and jobs.running else None,
         "doubt": task.result.get("doubt", False),
+        "advice": task.result.get("advice", ""),
         "ahead": ahead.get(task.key, 0),
     }
 
@@ -119,8 +122,8 @@ def _task_view(jobs: Jobs, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
 def _take_view(job: Job, task: Task) -> dict[str, Any]:
     asked, style = task.arguments, task.arguments.get("style", "")
     if isinstance(style, dict):
-        sound = job.tasks.get(f"sound-{style['sound']}")
-        shown = sound.arguments["name"] if sound else "a sound that was deleted"
+        audio = job.tasks.get(f"sound-{style['sound']}")
+        shown = audio.arguments["name"] if audio else "an audio file that was deleted"
     else:
         shown = Path(style).name or "suits the dance"  # params.yaml may name a file
     model = task.kind == "take"
@@ -133,11 +136,13 @@ def _take_view(job: Job, task: Task) -> dict[str, Any]:
 
 
 def _has_other_beats(job: Job, task: Task) -> bool:
-    """Whether the beats changed since a take was asked for: both files are written alike."""
+    """Whether the beats changed since a take was asked for: both files are written alike, except for the tempo, which follows from the
+    beats."""
     then = job.folder / "takes" / f"{task.number}.beats.json"
     if not then.is_file() or not job.beats.is_file():
         return False
-    return then.stat().st_size != job.beats.stat().st_size or then.read_bytes() != job.beats.read_bytes()
+    read = lambda path: re.sub(rb'"tempo": [^,]*', b"", path.read_bytes(), count=1)
+    return read(then) != read(job.beats)
 
 
 def _stem(job: Job) -> str:
@@ -190,8 +195,10 @@ def beats_view(job: Job) -> dict[str, Any]:
 
 
 def history_view(history: History) -> dict[str, Any]:
-    """The edits of the beats, for a page that opens the job."""
-    return history.model_dump(exclude={"format"})
+    """The edits of the beats, for a page that opens the job: times and down-beats, without strengths."""
+    pairs = lambda marks: [mark[:2] for mark in marks]
+    steps = [{"label": s.label, "removed": pairs(s.removed), "added": pairs(s.added)} for s in history.steps]
+    return history.model_dump(include={"version", "at", "beats", "downbeats"}) | {"steps": steps}
 
 
 def pose_blocks(job: Job) -> tuple[int, Iterator[bytes]]:

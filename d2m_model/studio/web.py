@@ -29,7 +29,7 @@ BODY_BYTES = 8 << 20
 """Largest body of a request that is no upload."""
 KEPT = ("static", "preview", "sound", "peaks", "pose")
 """What a browser may keep, and asks about before it shows it again."""
-UPLOADS = ("upload_video", "upload_project", "upload_sound")
+UPLOADS = ("upload_video", "upload_project", "upload_audio")
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
     "frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
@@ -148,7 +148,7 @@ def create_app(
         wanted = body(requests.SaveRequest)
         with jobs.lock:
             job = jobs.get(job_id)
-            history = asked.save_beats(job, wanted)
+            history = asked.save_beats(jobs, job, wanted)
             written = history and {"version": history.version, "at": history.at}
             return {"beats": view.beats_view(job), "history": written}
 
@@ -177,13 +177,7 @@ def create_app(
     def dancer(job_id: str):
         wanted = body(requests.DancerRequest)
         with jobs.lock:
-            job = jobs.get(job_id)
-            pose = job.done("pose")
-            if pose is None or wanted.dancer >= pose.result["people"]:
-                raise UserError("no such dancer")
-            job.dancer = wanted.dancer
-            job.save()
-            jobs.ask(job, "rhythm", "rhythm", {})
+            asked.follow_dancer(jobs, jobs.get(job_id), wanted.dancer)
         return {}, 202
 
     @app.post("/api/jobs/<job_id>/takes")
@@ -205,7 +199,7 @@ def create_app(
         return {}
 
     @app.post("/api/jobs/<job_id>/sounds")
-    def upload_sound(job_id: str):
+    def upload_audio(job_id: str):
         use = flask.request.args.get("kind", "")
         if use not in ("style", "song"):
             raise UserError("kind must be style or song")
@@ -229,9 +223,9 @@ def create_app(
         return {"number": number}, 201
 
     @app.delete("/api/jobs/<job_id>/sounds/<number>")
-    def remove_sound(job_id: str, number: str):
+    def remove_audio(job_id: str, number: str):
         with jobs.lock:
-            asked.remove_sound(jobs, jobs.get(job_id), number)
+            asked.remove_audio(jobs, jobs.get(job_id), number)
         return {}
 
     @app.post("/api/jobs/<job_id>/exports")
@@ -258,7 +252,7 @@ def create_app(
 
     @app.post("/api/jobs/<job_id>/again")
     def again(job_id: str):
-        if not jobs.again(jobs.get(job_id)):
+        if not jobs.again(jobs.get(job_id), body(requests.AgainRequest).number):
             raise UserError("nothing failed and nothing was cancelled")
         return {}, 202
 

@@ -24,7 +24,7 @@ from d2m_model.generate.mux import mux
 from d2m_model.generate.original_audio import mixed
 from d2m_model.generate.own_beats import audio_of_dance, cut_to
 from d2m_model.generate.own_music import own_music
-from d2m_model.generate.own_pose import ENOUGH
+from d2m_model.generate.own_pose import ENOUGH, UNAVAILABLE
 from d2m_model.generate.own_songs import OwnSong, read_song, read_songs
 from d2m_model.generate.own_video import begin_of, frames_of, read_posed
 from d2m_model.generate.own_videos import trained_rhythm
@@ -37,6 +37,7 @@ from d2m_model.rhythm.beats_file import Beats, as_written, read_beats, write_bea
 from d2m_model.rhythm.model import RhythmModel, load_rhythm
 from d2m_model.rhythm.scoring import likeliest_style
 from d2m_model.studio import project_file
+from d2m_model.studio.asked import same_beats
 from d2m_model.studio.drawing import write_drawing, write_motion
 from d2m_model.studio.job import Job, Task, load_job
 from d2m_model.studio.missed import weights_missed
@@ -86,6 +87,8 @@ def perform(folder: Path, key: str, layout: Layout, params: Params) -> dict[str,
     work = Work(job, job.tasks[key], layout, params)
 
     def note(stage: str, text: str) -> None:
+        if stage == "pose" and text.startswith(UNAVAILABLE):  # the step says it, where it matters
+            return
         report_step(("note", _in_the_persons_words(text, _names_of_songs(work))))
 
     def bar(label: str, done: float, total: float | None, unit: str) -> None:
@@ -119,7 +122,7 @@ def warm_up(layout: Layout) -> dict[str, Any]:
 
 
 def _read(work: Work) -> dict[str, Any]:
-    """The picture and the sound for the page."""
+    """The picture and the audio for the page."""
     from dataset_tools.clips.normalise import cut_span
     from dataset_tools.clips.open_video import OpenVideo
 
@@ -135,24 +138,24 @@ def _read(work: Work) -> dict[str, Any]:
         work.job.folder / "preview.mp4"
     )
     begin = begin_of(video)
-    sound = _original_sound(video, begin, frames)
-    if sound is not None:
-        write_wav(work.job.folder / "original.wav", sound)
-        write_drawing(work.job.folder / "original.json", sound)
+    audio = _original_audio(video, begin, frames)
+    if audio is not None:
+        write_wav(work.job.folder / "original.wav", audio)
+        write_drawing(work.job.folder / "original.json", audio)
     seconds = frames_to_seconds(frames)
     found = f"{seconds:.1f} s, {made.source_width} x {made.source_height} px, {made.source_fps:.4g} frames a second"
     return {
-        "found": found + ("" if sound is not None else ", no sound"), "frames": frames, "seconds": seconds, "begin": begin,
-        "width": made.width, "height": made.height, "sound": sound is not None, "lufs": None if sound is None else _lufs(sound, SAMPLE_RATE),
+        "found": found + ("" if audio is not None else ", no sound"), "frames": frames, "seconds": seconds, "begin": begin,
+        "width": made.width, "height": made.height, "sound": audio is not None, "lufs": None if audio is None else _lufs(audio, SAMPLE_RATE),
     }  # fmt: skip
 
 
-def _original_sound(video: Path, begin: float, frames: int) -> np.ndarray | None:
+def _original_audio(video: Path, begin: float, frames: int) -> np.ndarray | None:
     """`audio_of_dance`; None also where it can't be read, which is told."""
     try:
         return audio_of_dance(video, begin, frames)
     except UserError as err:
-        say("studio", f"the video's sound can't be read: {err}")
+        say("studio", f"the video's audio can't be read: {err}")
         return None
 
 
@@ -171,13 +174,16 @@ def _pose(work: Work) -> dict[str, Any]:
         found = f"1 dancer, seen in {people[0]:.0%} of the frames"
     else:
         found = f"{len(people)} dancers, the first seen in {people[0]:.0%} of the frames"
+    advice = ""
     if people and doubt:
-        found += ": too few to trust the beats; hear them with Click, correct or tap them"
+        found += ", too few to trust the beats"
+        advice = "Hear the beats with Click, then correct or tap them. "
     if better := weights_missed(work.layout, posed.weights, work.job.folder / work.job.video):
         doubt = True
-        found += (
-            "; the demo's weights, trained on rendered dancers, were used: compare the skeleton with the picture, and for real dancers "
-            f"put {better}.pkl into weights/ and open the video again"
+        found += "; the demo's weights were used"
+        advice += (
+            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers be online, or put "
+            f"{better}.pkl into weights/, and open the video again."
         )
     return {
         "found": found,
@@ -186,29 +192,36 @@ def _pose(work: Work) -> dict[str, Any]:
         "joints": pose.shape[2],
         "seen": seen,
         "doubt": doubt,
+        "advice": advice.strip(),
     }
 
 
 def _beats(work: Work) -> dict[str, Any]:
-    """The beats of the dancer that the person chose."""
+    """The beats of the dancer that the person chose. Where an undone edit chose him again ("keep"), the beats of now stay."""
     pose = np.asarray(read_npy(work.job.folder / "pose.npy"), np.float32)
     dancer = min(work.job.dancer, pose.shape[1] - 1)
     beats = cut_to(as_written(_rhythm(work.layout).beats_of(pose[:, dancer])), frames_to_seconds(work.frames))
     write_motion(work.job.folder / "motion.json", pose[:, dancer])
     write_beats(work.job.found_beats, beats)
-    write_beats(work.job.beats, beats)
+    write_beats(work.job.beats, beats_with(work.job.beats, beats) if work.arguments.get("keep") else beats)
     tempo = f", {beats.tempo:.0f} a minute" if beats.tempo else ""
     style = f", most like {likeliest_style(beats)}" if beats.style else ""
     return {"found": f"{len(beats.beats)} beats{tempo}{style}" if len(beats.beats) else "no beats were found"}
 
 
+def beats_with(path: Path, found: Beats) -> Beats:
+    """The beats of a file with the style of those that were found; these themselves where they are the same."""
+    now = read_beats(path)
+    return found if same_beats(now, found) else replace(now, style=found.style)
+
+
 def _take(work: Work) -> dict[str, Any]:
     """Music of the prior for the beats that the take was asked with."""
     asked, job = work.arguments, work.job
-    sound = asked["style"]["sound"] if isinstance(asked["style"], dict) else None
+    audio = asked["style"]["sound"] if isinstance(asked["style"], dict) else None
     params = replace(
         load_params(work.layout.params, "generate", GenerateParams),
-        style=asked["style"] if sound is None else str(job.folder / "sounds" / f"{sound}.wav"),
+        style=asked["style"] if audio is None else str(job.folder / "sounds" / f"{audio}.wav"),
         **{name: asked[name] for name in ("seed", "strictness", "loudness")},
     )
     generator = _generator(work.layout, asked["level"])
@@ -243,8 +256,8 @@ def _names_of_songs(work: Work) -> dict[str, str]:
     """File in the job -> the person's name of it; empty for a task that reads none of the songs that were sent."""
     if work.task.kind != "own_music" or work.arguments["folder"] is not None:
         return {}
-    sounds = [task.arguments for task in work.job.tasks.values() if task.kind == "sound"]
-    return {Path(sound["file"]).name: sound["name"] for sound in sounds if sound["use"] == "song"}
+    files = [task.arguments for task in work.job.tasks.values() if task.kind == "sound"]
+    return {Path(file["file"]).name: file["name"] for file in files if file["use"] == "song"}
 
 
 def _in_the_persons_words(text: str, names: dict[str, str]) -> str:
@@ -278,8 +291,8 @@ def _lufs(audio: np.ndarray, rate: int) -> float | None:
     return None if found is None or not np.isfinite(found) else round(found, 2)
 
 
-def _sound(work: Work) -> dict[str, Any]:
-    """A sound to imitate, as a .wav that `generate --style` takes, or one of the person's own songs, checked."""
+def _audio_file(work: Work) -> dict[str, Any]:
+    """An audio file to imitate, as a .wav that `generate --style` takes, or one of the person's own songs, checked."""
     path = work.job.folder / work.arguments["file"]
     try:
         audio, rate = read_song(path)
@@ -342,5 +355,5 @@ def _generator(layout: Layout, level: str) -> PriorGenerator:
 
 
 FUNCTIONS: dict[str, Callable[[Work], dict[str, Any]]] = {
-    "read": _read, "pose": _pose, "rhythm": _beats, "take": _take, "own_music": _own_music, "sound": _sound, "export": _export,
+    "read": _read, "pose": _pose, "rhythm": _beats, "take": _take, "own_music": _own_music, "sound": _audio_file, "export": _export,
 }  # fmt: skip

@@ -58,8 +58,8 @@ export class Editor {
     const { beats, beat } = this, ready = beats.ready;
     this.timeline.setBeats(this.list, this.index);
     const { undoable, redoable } = beats.history;
-    $('undo').disabled = !undoable;
-    $('redo').disabled = !redoable;
+    $('undo').disabled = !ready || !undoable;
+    $('redo').disabled = !ready || !redoable;
     $('undo').title = undoable ? `undo: ${undoable.label}` : '';
     $('redo').title = redoable ? `do again: ${redoable.label}` : '';
     for (const id of ['beat-earlier', 'beat-later', 'beat-down', 'beat-delete']) $(id).disabled = !beat;
@@ -179,7 +179,7 @@ export class Editor {
     const bpm = $('tempo').valueAsNumber;
     if (!(bpm >= SLOWEST && bpm <= FASTEST)) return say(`A tempo is ${SLOWEST} to ${FASTEST} beats a minute.`, 'bad');
     if (this.list.length < 2) return say('There must be two beats or more to set their tempo.', 'bad');
-    this.change(`tempo set to ${bpm} a minute`, { operation: 'tempo', bpm });
+    this.change(`tempo set to ${bpm} a minute, all beats stretched alike`, { operation: 'tempo', bpm });
   }
 
   snap() {

@@ -97,6 +97,6 @@ export class Jobs {
   queue(queue) {
     const firsts = queue.filter((entry, k) => queue.findIndex(other => other.job === entry.job) === k); // of each job, what comes next
     const words = firsts.map(({ name, what }) => `${name} (${what})`);
-    write($('queue'), words.length ? `At work: ${words[0]}${words.length > 1 ? `; then ${words.slice(1, 3).join(', ')}${words.length > 3 ? ` and ${words.length - 3} more` : ''}` : ''}` : '');
+    write($('queue'), words.length ? `${queue[0].running === false ? 'Waits' : 'At work'}: ${words[0]}${words.length > 1 ? `; then ${words.slice(1, 3).join(', ')}${words.length > 3 ? ` and ${words.length - 3} more` : ''}` : ''}` : '');
   }
 }

@@ -145,7 +145,7 @@ $('zoom-all').addEventListener('click', () => timeline.zoomBy(0));
 $('delete-job').addEventListener('click', () => jobs.drop(state.job));
 $('dancer').addEventListener('change', async () => {
   const { job } = state, dancer = Number($('dancer').value);
-  if ((job.beats?.edited || beats.unsaved || beats.saving) && !await ask('The beats are found again from this dancer, and replace your edited beats; Undo brings those back. Go on?')) {
+  if ((job.beats?.edited || beats.unsaved || beats.saving) && !await ask('The beats are found again from this dancer, and replace your edited beats; Undo brings back both, the dancer and your beats. Go on?')) {
     $('dancer').value = String(job.dancer);
     return;
   }

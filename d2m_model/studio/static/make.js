@@ -150,6 +150,8 @@ export class MakeForm {
       await this.beats.save();
       const { numbers } = await post(`/api/jobs/${id}/takes`, { from: null, ...settings, ...extra });
       const free = this.beats.list?.length ? '' : ' There are no beats: the music will have a rhythm of its own.';
+      $('count').value = 1;
+      this.remember();
       say(`${numbers.length > 1 ? `Takes ${numbers[0]} ${numbers.length > 2 ? 'to' : 'and'} ${numbers.at(-1)} are being made.` : `Take ${numbers[0]} is being made.`}${free}`);
     } catch (error) {
       complain(error);

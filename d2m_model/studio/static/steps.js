@@ -1,23 +1,40 @@
 // The progress list of a job: what each step found, how far it is, what went wrong.
-import { $, STATES, complain, farWords, make, say, show, write } from './dom.js';
+import { $, STATES, complain, counted, farWords, make, say, show, write } from './dom.js';
 import { post } from './api.js';
 import { refresh } from './state.js';
 
 const NAMES = { read: 'Read', pose: 'Pose', rhythm: 'Rhythm', music: 'Music' };
 
+const WIDE = matchMedia('(min-width: 861px)');
+
+// Whether the person closed the list of a job; it stays so after a reload.
+const key = id => `studio-progress-${id}`;
+const closed = id => sessionStorage.getItem(key(id)) === 'closed';
+function keepClosed(id, yes) {
+  try {
+    if (yes) sessionStorage.setItem(key(id), 'closed');
+    else sessionStorage.removeItem(key(id));
+  } catch { /* full */ }
+}
+
 export class Steps {
   constructor() {
-    this.job = null;
+    this.job = this.cancelling = null;
     this.states = {};
     this.cancelled = () => {};
-    $('cancel').addEventListener('click', () => { this.cancelled(); this.send('cancel', { what: 'all' }, 'Cancelled: nothing of this dance runs or waits.'); });
-    $('again').addEventListener('click', () => this.send('again', {}, 'Trying again.'));
+    $('steps-panel').addEventListener('toggle', () => { if (this.job) keepClosed(this.job.id, !$('steps-panel').open); });
+    $('cancel').addEventListener('click', () => { this.cancelled(); this.cancel(); });
+    $('again').addEventListener('click', () => { this.cancelling = null; this.send('again', {}, 'Trying again.'); });
   }
 
   // queue: all that runs and waits, of all jobs; what is before this job's part is told.
   follow(job, queue) {
     const first = queue.findIndex(entry => entry.job === job.id);
-    if (this.job?.id !== job.id) this.states = {};
+    if (this.job?.id !== job.id) {
+      this.states = {};
+      $('steps-panel').open = !closed(job.id);
+      $('notes-fold').open = WIDE.matches;
+    }
     this.job = job;
     let before = null, queued = Math.max(0, first); // told at the first step that waits
     for (const [step, told] of Object.entries(job.steps)) {
@@ -26,16 +43,22 @@ export class Steps {
       before = told.error ?? before;
     }
     $('job').dataset.settled = Object.values(job.steps).every(step => step.state === 'done' && !step.doubt);
+    if (this.cancelling === job.id && !job.busy) {
+      this.cancelling = null;
+      say('Cancelled: nothing of this dance runs or waits.');
+    }
     show($('cancel'), job.busy);
     show($('again'), !job.busy && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
     const key = JSON.stringify(job.notes);
     if ($('notes').dataset.key !== key) {
       $('notes').dataset.key = key;
+      show($('notes-fold'), job.notes.length);
+      write($('notes-fold').querySelector('summary'), counted(job.notes.length, 'note'));
       $('notes').replaceChildren(...job.notes.map(note => make('li', { textContent: note })));
     }
   }
 
-  draw(step, { state, found, error, progress, doubt }, queued) {
+  draw(step, { state, found, error, progress, doubt, advice }, queued) {
     const row = document.querySelector(`[data-step="${step}"]`);
     if (!row) return;
     row.dataset.state = state;
@@ -46,6 +69,11 @@ export class Steps {
     write(row.querySelector('.state'), far || words);
     write(row.querySelector('.found'), error || (state === 'done' ? found ?? '' : ''));
     row.querySelector('.found').classList.toggle('bad', Boolean(error));
+    const fold = row.querySelector('.advice');
+    if (fold) {
+      show(fold, state === 'done' && advice);
+      write(fold.querySelector('p'), advice ?? '');
+    }
     const bar = row.querySelector('progress');
     show(bar, state === 'running');
     if (progress?.total) bar.value = progress.done / progress.total;
@@ -55,12 +83,20 @@ export class Steps {
     if ((before ? before !== state : error) && !this.quiet && (state === 'done' || state === 'failed')) say(`${NAMES[step]}: ${error || found || 'done'}.`, error ? 'bad' : '');
   }
 
+  // What runs needs a moment to stop.
+  async cancel() {
+    this.cancelling = this.job.id;
+    await this.send('cancel', { what: 'all' }, null);
+    if (this.cancelling) say('Cancelling …');
+  }
+
   async send(what, body, words) {
     try {
       await post(`/api/jobs/${this.job.id}/${what}`, body);
       await refresh();
-      say(words);
+      if (words) say(words);
     } catch (error) {
+      this.cancelling = null;
       complain(error);
       refresh();
     }

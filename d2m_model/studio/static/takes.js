@@ -46,12 +46,13 @@ export class Takes {
       b: button('B', 'set as B:', () => this.compare.pick('b', String(number))),
       save: make('a', { className: 'button', textContent: 'WAV', 'aria-label': `download take ${number} as WAV` }),
       stop: button('Cancel', 'cancel', () => this.cancel(number)),
+      again: button('Try again', 'try again:', () => this.again(number)),
       drop: button('Delete', 'delete', () => this.drop(number)),
     };
     row.a.dataset.set = 'a';
     row.b.dataset.set = 'b';
     row.item = make('li', { dataset: { take: number } }, make('div', { className: 'head-line' }, row.head, row.name), row.state, row.told, row.error, row.age, row.bar,
-      make('div', { className: 'row' }, row.play, row.a, row.b, row.save, row.stop, row.drop));
+      make('div', { className: 'row' }, row.play, row.a, row.b, row.save, row.stop, row.again, row.drop));
     return row;
   }
 
@@ -73,6 +74,8 @@ export class Takes {
     else row.bar.removeAttribute('value');
     for (const part of ['play', 'a', 'b', 'save']) show(row[part], done);
     show(row.stop, busy);
+    show(row.again, take.state === 'failed' || take.state === 'cancelled');
+    row.item.dataset.heard = this.compare.heard === String(take.number);
     show(row.drop, !busy);
     row.save.href = `/api/jobs/${this.job.id}/sound/${take.number}`;
     row.save.download = take.file;
@@ -113,6 +116,14 @@ export class Takes {
     try {
       await post(`/api/jobs/${this.job.id}/cancel`, { what: 'take', number });
       say(`Take ${number} is cancelled.`);
+    } catch (error) { complain(error); }
+    refresh();
+  }
+
+  async again(number) {
+    try {
+      await post(`/api/jobs/${this.job.id}/again`, { number });
+      say(`Take ${number} is being made again.`);
     } catch (error) { complain(error); }
     refresh();
   }

@@ -133,7 +133,8 @@ export class Timeline extends EventTarget {
   marker(time) {
     const line = make('span', { part: 'beat-line' }), handle = make('span');
     const marker = this.regions.addRegion({ start: time, drag: true, resize: false, color: 'transparent', id: 'beat' });
-    Object.assign(handle.style, { position: 'absolute', top: '0', bottom: '0', width: 'var(--hit)', left: 'calc(-1px - var(--hit) / 2)', pointerEvents: 'var(--grab)' });
+    // A region is drawn from the ruler's numbers, also where there is a beat.
+    Object.assign(handle.style, { position: 'absolute', top: '0', bottom: `${RULER}px`, width: 'var(--hit)', left: 'calc(-1px - var(--hit) / 2)', pointerEvents: 'var(--grab)' });
     Object.assign(line.style, { position: 'absolute', top: '0', bottom: `${RULER}px`, left: '-2px', pointerEvents: 'none' }); // above the ruler's numbers
     marker.element.append(line, handle);
     marker.element.style.pointerEvents = 'none';

@@ -21,6 +21,8 @@ MODEL_STAGES = (
 )
 COMMANDS = ("listen", "studio")
 """Commands that are built like stages but are no part of DVC's pipeline, because they wait for people."""
+DEMO = "demo"
+"""The corpus that comes with the project; `make repro` builds it."""
 PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -74,8 +76,10 @@ class Layout:
             if not (self.stage(stage) / level).is_dir():
                 package = "dataset_tools" if stage in DATA_STAGES else "d2m_model"
                 options = f" --level {level}" if level else ""
+                everything = "make repro" if self.corpus == DEMO else "dvc repro"
                 raise UserError(
-                    f"{self.stage(stage) / level}: not there; run python -m {package}.{stage} --corpus {self.corpus}{options} first, or dvc repro"
+                    f"{self.stage(stage) / level}: not there; run {everything} first, which makes all that is missing, or only "
+                    f"python -m {package}.{stage} --corpus {self.corpus}{options}"
                 )
 
     def table(self, word: str, name: str = "rows.csv") -> Path:

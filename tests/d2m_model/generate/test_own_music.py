@@ -134,6 +134,17 @@ def test_too_far_a_tempo_is_refused_with_the_nearest(tmp_path):
         best_fit(songs, wanted.beats[:2], wanted.downbeats, 10.0)
 
 
+def test_uneven_beats_are_blamed_and_not_the_songs(tmp_path):
+    gaps = np.array([0.3, 0.6] * 8)
+    beats = 0.2 + np.concatenate([[0], np.cumsum(gaps)])
+    songs = [song(tmp_path / "near.wav", 60 / gaps.mean(), 40)]
+    with pytest.raises(
+        UserError, match=r"beats are too uneven .*: 0.30 to 0.60 s .*; move or delete the beats"
+    ) as caught:
+        best_fit(songs, beats, np.zeros(0), 8.0)
+    assert "no song" not in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_a_taut_string_bends_only_where_it_must():
     at = np.arange(20.0)
     assert _taut(at, 3 * at, 0.1)[0] == [0, 19]

@@ -1,14 +1,17 @@
 """Undo and redo of the beats are part of the job: every page goes on with them, and no crash leaves them half written."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from d2m_model.rhythm.beats_file import write_beats
+from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
 from d2m_model.studio import history as history_file
 from d2m_model.studio.history import ELSEWHERE, read_history
 from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.params import Params
+from d2m_model.studio.work import beats_with
 from dataset_tools.lib.core.errors import UserError
 from tests.d2m_model.studio.conftest import CHANGE, client_of, finished_job, project_of
 
@@ -75,6 +78,83 @@ def test_beats_that_were_changed_without_the_history_are_one_more_step(jobs, cli
     assert found["at"] == 3 and found["steps"][2] == step(ELSEWHERE, [[2.5, False]], [[2.75, False]])
     job.history.write_text('{"format": 1, "at": 3')
     assert history_of(client, job)["steps"] == [] and history_of(client, job)["beats"] == [1.0, 2.75]
+
+
+def strong_job(jobs):
+    """A job whose beats have strengths of their own; (job, content of its file of beats)."""
+    job = finished_job(jobs)
+    strength = np.array([0.9, 0.1, 0.2, 0.3, 0.8])
+    for path in (job.found_beats, job.beats, job.folder / "takes" / "1.beats.json"):
+        write_beats(path, replace(read_beats(path), strength=strength, style={"house": 1.0}, tempo=121.0))
+    return job, job.beats.read_bytes()
+
+
+@pytest.mark.parametrize(("removed", "added"), [
+    ([[1.5, False]], [[1.9, False]]),
+    ([[1.0, False], [1.5, False]], [[1.05, False], [1.31, False], [1.6, False]]),
+    ([[t, t in (0.5, 2.5)] for t in np.arange(0.5, 3, 0.5).tolist()], []),
+], ids=["a long move", "taps", "all deleted"])  # fmt: skip
+def test_undo_brings_back_the_strengths(jobs, client, removed, added):
+    job, before = strong_job(jobs)
+    found = client.get(f"/api/jobs/{job.id}").json["beats"]["beats"]
+    gone = [t for t, _ in removed]
+    edited = sorted([t for t in found if t not in gone] + [t for t, _ in added])
+    save(client, job, edited, version=0, kept=0, steps=[step(removed=removed, added=added)], at=1)
+    then = job.beats.read_bytes()
+    # As a merged step: the page replaces its last one.
+    save(client, job, edited[1:], version=1, kept=0, steps=[step(removed=[*removed, [edited[0], True]] if edited else removed, added=added)], at=1)  # fmt: skip
+    save(client, job, edited, version=2, kept=0, steps=[step(removed=removed, added=added)], at=1)
+    assert job.beats.read_bytes() == then
+    values = {"beats": found, "downbeats": [0.5, 2.5], "history": {"version": 3, "kept": 1, "steps": [], "at": 0}}
+    client.put(f"/api/jobs/{job.id}/beats", json=values, headers=CHANGE)
+    assert job.beats.read_bytes() == before
+    assert not client.get(f"/api/jobs/{job.id}").json["takes"][0]["old"]
+
+
+def test_double_after_halve_brings_back_the_strengths(jobs, client):
+    job, _ = strong_job(jobs)
+    first = {"beats": [0.5, 1.0, 1.5, 2.0, 2.6], "downbeats": [0.5, 2.6]}  # no longer what was found
+    moved = step(removed=[[2.5, True]], added=[[2.6, True]])
+    answer = client.put(f"/api/jobs/{job.id}/beats", json=first | {"history": {"version": 0, "kept": 0, "steps": [moved], "at": 1}}, headers=CHANGE)  # fmt: skip
+    assert answer.status_code == 200
+    before = read_beats(job.beats)
+    assert before.strength.tolist() == [0.9, 0.1, 0.2, 0.3, 0.8]
+    half = step("halved", removed=[[1.0, False], [2.0, False]])
+    double = step("doubled", added=[[1.0, False], [2.0, False]])
+    save(client, job, [0.5, 1.5, 2.6], version=1, kept=1, steps=[half], at=2)
+    assert save(client, job, first["beats"], version=2, kept=2, steps=[double], at=3).status_code == 200
+    assert read_beats(job.beats).strength.tolist() == before.strength.tolist()
+
+
+def test_undo_of_another_dancer_brings_back_the_dancer_and_his_beats(jobs, client):
+    job, before = strong_job(jobs)
+    found = client.get(f"/api/jobs/{job.id}").json["beats"]
+    assert client.post(f"/api/jobs/{job.id}/dancer", json={"dancer": 1}, headers=CHANGE).status_code == 202
+    # One of his beats is at a time of the other's, with another strength.
+    other = Beats(fps=30, seconds=3.0, beats=np.array([0.5, 1.2]), downbeats=np.array([0.5]), strength=np.ones(2), tempo=85.0, style={"krump": 1.0})  # fmt: skip
+    _worked(job, other)
+    told = history_of(client, job)
+    assert (told["at"], told["steps"][0]["label"]) == (1, "dancer 2 followed")
+    values = {"beats": found["beats"], "downbeats": found["downbeats"], "history": {"version": told["version"], "kept": 1, "steps": [], "at": 0}}  # fmt: skip
+    assert client.put(f"/api/jobs/{job.id}/beats", json=values, headers=CHANGE).status_code == 200
+    assert job.dancer == 0 and job.tasks["rhythm"].state == "waiting" and job.tasks["rhythm"].arguments == {"keep": True}  # fmt: skip
+    assert read_beats(job.beats).strength.tolist() == [0.9, 0.1, 0.2, 0.3, 0.8]
+    _worked(job, replace(read_beats(job.folder / "takes" / "1.beats.json")))
+    assert job.beats.read_bytes() == before
+    assert not client.get(f"/api/jobs/{job.id}").json["takes"][0]["old"]
+    told = history_of(client, job)
+    assert (told["at"], len(told["steps"])) == (0, 1)
+    values = {"beats": [0.5, 1.2], "downbeats": [0.5], "history": {"version": told["version"], "kept": 1, "steps": [], "at": 1}}  # fmt: skip
+    assert client.put(f"/api/jobs/{job.id}/beats", json=values, headers=CHANGE).status_code == 200
+    assert job.dancer == 1 and read_beats(job.beats).strength.tolist() == [1.0, 1.0]
+
+
+def _worked(job, found):
+    """Do what the worker does for `rhythm`, with these beats."""
+    task = job.tasks["rhythm"]
+    write_beats(job.found_beats, found)
+    write_beats(job.beats, beats_with(job.beats, found) if task.arguments.get("keep") else found)
+    job.put(replace(task, state="done", result={"found": "beats"}))
 
 
 def test_beats_that_are_those_that_were_found_are_written_as_these(jobs, client):

@@ -161,6 +161,35 @@ def test_edits_of_two_windows_at_once_are_both_kept(opened):
         other.saved(lambda found, wanted=wanted: found == wanted)
 
 
+def test_undo_brings_back_the_dancer_and_exactly_the_beats(opened, studio):
+    for clip in studio.ask("GET", "/api/state")["clips"]:
+        made = studio.ask("POST", "/api/jobs/from-clip", {"clip": clip["id"]})["id"]
+        if sum(dancer["seen"] > 0 for dancer in studio.finished(made)["dancers"]) > 1:
+            break
+    else:
+        pytest.fail("no clip has two dancers")
+    beats = studio.root / "runs/demo/studio" / made / "beats.json"
+    before, page = beats.read_bytes(), opened().page
+    settled = lambda dancer: until(60, lambda: (told := studio.job(made))["dancer"] == dancer and not told["busy"])
+    page.goto(f"{studio.base}/#{made}")
+    for step in ("#beat-after", "#beat-later"):
+        page.locator(f"{step}:not([disabled])").click()
+    until(20, lambda: beats.read_bytes() != before)
+    edited = beats.read_bytes()
+    page.wait_for_timeout(2500)  # until the page knows that the beats are edited
+    page.select_option("#dancer", "1")
+    page.locator("#ask-yes").click()
+    settled(1)
+    assert beats.read_bytes() != edited
+    page.locator('#undo[title="undo: dancer 2 followed"]').click()
+    settled(0)
+    assert beats.read_bytes() == edited
+    page.locator('#undo[title="undo: nudged beat"]:not([disabled])').click()
+    until(20, lambda: beats.read_bytes() == before)
+    assert not studio.job(made)["takes"][0]["old"]
+    studio.ask("DELETE", f"/api/jobs/{made}")
+
+
 # Fingers
 
 
@@ -476,11 +505,55 @@ def test_a_pose_of_the_demos_weights_is_doubted_but_not_that_of_its_own_clips(op
                 made.mux(packet)
     made = studio.ask("POST", "/api/jobs?name=mine.mp4", data=video.read_bytes())["id"]
     told = studio.finished(made)["steps"]["pose"]
-    assert told["doubt"] and "trained on rendered dancers" in told["found"] and "pose_k16.pkl" in told["found"]
+    assert told["doubt"] and "the demo's weights were used" in told["found"]
+    assert "trained on rendered dancers" in told["advice"] and "pose_k16.pkl" in told["advice"]
+    for one in (made, job):  # for its own videos the step says it, and once
+        assert not any("published weights" in note for note in studio.job(one)["notes"])
     page = opened().page
     page.goto(f"{studio.base}/#{made}")
     page.locator('[data-step="pose"][data-doubt="true"]').get_by_text("look at this:").wait_for()
     studio.ask("DELETE", f"/api/jobs/{made}")
+
+
+def test_on_a_phone_a_doubt_leaves_the_picture_in_sight_and_a_closed_list_stays_closed(opened, job):
+    page = opened(viewport=PORTRAIT, **PHONE).page
+    doubt = {
+        "doubt": True,
+        "found": "1 dancer, seen in 93 % of the frames; the demo's weights were used",
+        "advice": "Compare them. " * 20,
+    }
+
+    def doubted(told):
+        told["steps"]["pose"].update(doubt)
+        told["notes"] = ["warning: left out: x.mp3: not readable " * 5] * 3
+
+    changed_answer(page, job, doubted)
+    page.get_by_text("look at this").wait_for()
+    assert page.locator(".advice p").is_hidden() and page.locator("#notes").is_hidden()
+    assert box(page, "#video")[1] <= PORTRAIT["height"]
+    page.get_by_text("What to do").click()
+    page.get_by_text("Compare them.").wait_for()
+    page.locator("#steps-panel > summary").click()
+    page.wait_for_timeout(200)
+    page.reload()
+    page.locator('[data-step="pose"][data-doubt="true"]').wait_for(state="attached")
+    assert page.locator("#steps").is_hidden()
+
+
+def test_with_the_mouse_a_region_begins_on_a_beat_in_the_ruler(opened):
+    mine = opened()
+    before = mine.beats()
+    wave, beat = mine.page.locator("#wave").bounding_box(), mine.page.locator('[data-beat="2"]').bounding_box()
+    x, y = beat["x"] + 1, wave["y"] + wave["height"] - 10
+    mine.page.mouse.move(x, y)
+    mine.page.mouse.down()
+    mine.page.mouse.move(x + 40, y, steps=5)
+    mine.page.mouse.move(x + 120, y, steps=5)
+    mine.page.mouse.up()
+    mine.until("document.getElementById('region-from').value !== ''", 10)
+    assert abs(float(mine.page.locator("#region-from").input_value()) - before[2]) < 0.05
+    assert mine.beats() == before
+    mine.page.locator("#region-clear").click()
 
 
 def test_on_a_phone_a_doubt_about_the_dancer_is_above_the_picture(opened, job):

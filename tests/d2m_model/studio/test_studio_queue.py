@@ -90,11 +90,16 @@ def test_a_file_that_is_deleted_while_it_is_asked_for_is_not_found(jobs, client,
     assert answer.status_code == 404 and answer.json["error"] == "not there: 1.wav"
 
 
-def test_again_makes_the_newest_take_that_was_lost_and_first_the_steps(jobs):
+def test_again_makes_all_takes_that_were_lost_or_one_and_first_the_steps(jobs, client):
     job = finished_job(jobs)
     for key, state in (("take-2", "cancelled"), ("take-3", "failed")):
         job.put(Task(key=key, kind="take", asked=10, state=state, arguments=job.tasks["take-1"].arguments))
-    assert jobs.again(job) and [task.key for _, task in jobs.queue()] == ["take-3"], "which the page shows as failed"
+    answer = client.post(f"/api/jobs/{job.id}/again", json={"number": 2}, headers=CHANGE)
+    assert answer.status_code == 202 and [task.key for _, task in jobs.queue()] == ["take-2"]
+    assert client.post(f"/api/jobs/{job.id}/again", json={"number": 1}, headers=CHANGE).status_code == 400
+    jobs.cancel(job)
+    assert client.post(f"/api/jobs/{job.id}/again", headers=CHANGE).status_code == 202
+    assert sorted(task.key for _, task in jobs.queue()) == ["take-2", "take-3"]
     jobs.cancel(job)
     job.put(Task(key="rhythm", kind="rhythm", asked=99, state="failed"))
     assert jobs.again(job) and [task.key for _, task in jobs.queue()][0] == "rhythm"

@@ -135,3 +135,9 @@ def test_unknown_corpus_lists_the_known(tmp_path):
     (tmp_path / "manifests" / "mine" / "clips.csv").write_text("clip_id\n")
     with pytest.raises(UserError, match="known here: mine"):
         Layout(root=tmp_path, corpus="yours").manifest  # noqa: B018
+
+
+@pytest.mark.parametrize(("corpus", "command"), [("demo", "make repro"), ("mine", "dvc repro")])
+def test_a_missing_result_is_refused_with_the_command_that_makes_all(tmp_path, corpus, command):
+    with pytest.raises(UserError, match=rf"run {command} first, .* -m d2m_model\.rhythm --corpus {corpus}$"):
+        Layout(root=tmp_path, corpus=corpus).require("rhythm")
