@@ -10,7 +10,7 @@ from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import Beats, as_numbers, read_beats, write_beats
 from d2m_model.rhythm.editing import doubled, halved, shifted, snapped, with_beats
-from d2m_model.studio.history import History, edited, history_of, write_history
+from d2m_model.studio.history import History, edited, history_of, keep_history, write_history
 from d2m_model.studio.job import MUSIC, Job, Task
 from d2m_model.studio.jobs import Jobs, Unknown
 from d2m_model.studio.requests import (
@@ -237,6 +237,7 @@ def change_beats(job: Job, asked: ChangeRequest) -> None:
             beats = shifted(beats, asked.seconds)
         elif asked.operation == "snap":
             beats = snapped(beats, np.array(_times_to_snap_to(job, asked.to)))
+        keep_history(job.history, beats_history(job))  # the page saves the step next
         write_beats(job.beats, beats)
     except UserError:
         raise

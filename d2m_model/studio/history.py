@@ -179,8 +179,13 @@ def _applied(marks: list[Any], removed: list[Any], added: list[Any]) -> list[Any
 def write_history(path: Path, history: History, now: Beats) -> History:
     """Write the next version of a history that leads to these beats, complete or not at all; what was written."""
     written = _leading_to(history, now).model_copy(update={"version": history.version + 1})
-    write_text(path, json.dumps(written.model_dump()) + "\n")
+    keep_history(path, written)
     return written
+
+
+def keep_history(path: Path, history: History) -> None:
+    """Write a history as it is. Before beats are written without one, so that the step that leads to them can still be told."""
+    write_text(path, json.dumps(history.model_dump()) + "\n")
 
 
 def difference(label: str, old: list[Any], new: list[Any]) -> Step:

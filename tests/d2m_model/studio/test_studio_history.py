@@ -126,6 +126,39 @@ def test_double_after_halve_brings_back_the_strengths(jobs, client):
     assert read_beats(job.beats).strength.tolist() == before.strength.tolist()
 
 
+def changed(client, job, operation, beats):
+    """The beats and down-beats after one of the server's operations on these."""
+    values = {**operation, "beats": beats, "downbeats": []}
+    answer = client.post(f"/api/jobs/{job.id}/beats/change", json=values, headers=CHANGE).json["beats"]
+    return answer["beats"]
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["first edit", "after edits"])
+def test_undo_of_an_operation_brings_back_the_beats_before_it(jobs, client, earlier):
+    job = finished_job(jobs)
+    kept = 0
+    if earlier:
+        begun(client, job)
+        write_beats(
+            job.beats,
+            replace(
+                read_beats(job.beats), beats=np.array([0.5, 1.5, 2.5]), downbeats=np.array([0.5]), strength=np.ones(3)
+            ),
+        )  # found again
+        kept = len(history_of(client, job)["steps"])
+        assert kept == 3
+    before = history_of(client, job)
+    half = changed(client, job, {"operation": "halve"}, before["beats"])
+    assert half == before["beats"][::2]
+    halved = step("halved", [[t, t in before["downbeats"]] for t in before["beats"]], [[t, False] for t in half])
+    assert save(client, job, half, version=before["version"], kept=kept, steps=[halved], at=kept + 1).status_code == 200
+    found = history_of(client, job)
+    assert found["at"] == kept + 1 and found["steps"][-1]["removed"] and found["beats"] == half
+    answer = save(client, job, before["beats"], version=found["version"], kept=kept + 1, steps=[], at=kept)
+    assert answer.status_code == 200
+    assert history_of(client, job)["beats"] == before["beats"] == read_beats(job.beats).beats.tolist()
+
+
 def test_undo_of_another_dancer_brings_back_the_dancer_and_his_beats(jobs, client):
     job, before = strong_job(jobs)
     found = client.get(f"/api/jobs/{job.id}").json["beats"]
