@@ -208,7 +208,7 @@ def _why_none(songs: Sequence[OwnSong], beats: np.ndarray, seconds: float) -> st
             f"no song of --own-music comes to the dance's {tempo:.1f} beats a minute by a stretch of {LIMIT:.0%}; the nearest tempo is "
             f"{nearest:.1f} ({song.name}): add songs of {low:.0f} to {high:.0f}, of half or of twice that"
         )
-    if not _steady_enough(beats, nearest):
+    if not _steady_enough(beats, tempo):
         gaps = np.diff(beats) / np.diff(counted(beats))
         return (
             f"the dance's beats are too uneven for songs of a steady tempo: {gaps.min():.2f} to {gaps.max():.2f} s from one to the next, which "
@@ -217,5 +217,5 @@ def _why_none(songs: Sequence[OwnSong], beats: np.ndarray, seconds: float) -> st
         )
     return (
         f"no song of --own-music has an excerpt for the dance's {seconds:.1f} s at {tempo:.1f} beats a minute within a stretch of {LIMIT:.0%}; "
-        f"{song.name} has the nearest tempo, {nearest:.1f}, and lasts {song.beats.seconds:.1f} s: add longer or steadier songs"
+        f"{song.name} has the nearest tempo, {nearest:.1f}, and lasts {song.beats.seconds:.1f} s: add songs that are longer, steadier or nearer to that tempo"
     )

@@ -145,6 +145,14 @@ def test_uneven_beats_are_blamed_and_not_the_songs(tmp_path):
     assert "no song" not in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_beats_that_a_song_of_their_own_tempo_could_follow_are_not_blamed(tmp_path):
+    gaps = np.array([0.5] * 8 + [0.47] * 8 + [0.53] * 8)
+    beats = 0.2 + np.concatenate([[0], np.cumsum(gaps)])
+    best_fit([song(tmp_path / "same.wav", 120, 40)], beats, np.zeros(0), 13.0)
+    with pytest.raises(UserError, match="no song .* nearest tempo, 112.0, .* nearer to that tempo"):
+        best_fit([song(tmp_path / "slower.wav", 112, 40)], beats, np.zeros(0), 13.0)
+
+
 def test_a_taut_string_bends_only_where_it_must():
     at = np.arange(20.0)
     assert _taut(at, 3 * at, 0.1)[0] == [0, 19]
