@@ -135,14 +135,17 @@ class Jobs:
 
     def again(self, job: Job, number: int | None = None) -> bool:
         """Do the steps and takes that failed or were cancelled once more; of the takes only one, unless `number` is None. Returns whether
-        there was one."""
+        there was one. Raises UserError where all of them need a take that was deleted."""
         with self._changed:
             order = sorted(job.tasks.values(), key=lambda t: (t.kind not in STEPS, t.asked))
             asked = [t for t in order if t.kind in STEPS or (t.kind in MUSIC and number in (None, t.number))]
             lost = [t for t in asked if t.state in ("failed", "cancelled")]
             if not lost:
                 return False
-            for task in lost:
+            possible = [t for t in lost if not (source := t.arguments.get("from")) or f"take-{source}" in job.tasks]
+            if not possible:
+                raise UserError("the take of which a part was to be made anew was deleted")
+            for task in possible:
                 job.put(Task(key=task.key, kind=task.kind, asked=self._number(), arguments=task.arguments))
             self._changed.notify_all()
             return True

@@ -32,6 +32,7 @@ export class Steps {
     const first = queue.findIndex(entry => entry.job === job.id);
     if (this.job?.id !== job.id) {
       this.states = {};
+      this.cancelling = null;
       $('steps-panel').open = !closed(job.id);
       $('notes-fold').open = WIDE.matches;
     }
@@ -85,9 +86,10 @@ export class Steps {
 
   // What runs needs a moment to stop.
   async cancel() {
-    this.cancelling = this.job.id;
+    const { id } = this.job;
+    this.cancelling = id;
     await this.send('cancel', { what: 'all' }, null);
-    if (this.cancelling) say('Cancelling …');
+    if (this.cancelling === id) say('Cancelling …');
   }
 
   async send(what, body, words) {

@@ -101,6 +101,12 @@ def test_again_makes_all_takes_that_were_lost_or_one_and_first_the_steps(jobs, c
     assert client.post(f"/api/jobs/{job.id}/again", headers=CHANGE).status_code == 202
     assert sorted(task.key for _, task in jobs.queue()) == ["take-2", "take-3"]
     jobs.cancel(job)
+    part = job.tasks["take-1"].arguments | {"from": 7, "redo": [0.0, 1.0]}
+    job.put(Task(key="take-4", kind="take", asked=11, state="cancelled", arguments=part))
+    answer = client.post(f"/api/jobs/{job.id}/again", json={"number": 4}, headers=CHANGE)
+    assert answer.status_code == 400 and "was deleted" in answer.json["error"] and not jobs.queue()
+    assert jobs.again(job) and sorted(task.key for _, task in jobs.queue()) == ["take-2", "take-3"]
+    jobs.cancel(job)
     job.put(Task(key="rhythm", kind="rhythm", asked=99, state="failed"))
     assert jobs.again(job) and [task.key for _, task in jobs.queue()][0] == "rhythm"
 
