@@ -28,6 +28,11 @@ from dataset_tools.lib.core.json_file import read_json
 from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.params import load_params
 
+
+class NotYet(UserError):
+    """The beats are being found. A page keeps its edits until they are there."""
+
+
 MOST_TAKES = 200
 """Takes of a job."""
 EXPORTS = {
@@ -101,7 +106,7 @@ def ask_own_music(jobs: Jobs, job: Job, asked: OwnMusicRequest, folders: list[Pa
 
 def _check_ready(job: Job) -> None:
     if job.done("rhythm") is None:
-        raise UserError("the dance's beats must be found first")
+        raise NotYet("the dance's beats must be found first")
 
 
 def _check_room(job: Job, count: int) -> None:
@@ -175,9 +180,19 @@ def follow_dancer(jobs: Jobs, job: Job, dancer: int) -> None:
         raise UserError("no such dancer")
     if job.done("rhythm"):
         write_history(job.history, beats_history(job), read_beats(job.beats))
-    job.dancer = dancer
-    job.save()
-    jobs.ask(job, "rhythm", "rhythm", {})
+    _follow(jobs, job, dancer, {})
+
+
+def _follow(jobs: Jobs, job: Job, dancer: int, arguments: dict[str, Any]) -> None:
+    """Ask for the beats first: a server that is killed before it has written the dancer finds those of the old one again, and never
+    has the beats of one dancer for another."""
+    jobs.ask(job, "rhythm", "rhythm", arguments)
+    before, job.dancer = job.dancer, dancer
+    try:
+        job.save()
+    except OSError:
+        job.dancer = before
+        raise
 
 
 def save_beats(jobs: Jobs, job: Job, asked: SaveRequest) -> History | None:
@@ -186,24 +201,31 @@ def save_beats(jobs: Jobs, job: Job, asked: SaveRequest) -> History | None:
 
     Raises UserError for beats outside of the video, and Outdated where another page saved meanwhile.
     """
-    _check_ready(job)
+    before = beats_history(job)
     old, found = read_beats(job.beats), read_beats(job.found_beats)
     history, known = None, old
     if asked.history:
-        history = edited(beats_history(job), asked.history)
+        history = edited(before, asked.history)
         beats, downbeats, strength = map(np.array, (history.beats, history.downbeats, history.strength))
-        known = replace(old, beats=beats, downbeats=downbeats, strength=strength)
+        try:
+            known = replace(old, beats=beats, downbeats=downbeats, strength=strength)
+        except ValueError as err:
+            raise UserError(f"history: {err}") from None
     now = with_beats(known, asked.beats, asked.downbeats)
     if not same_beats(now, old) or not np.array_equal(now.strength, old.strength):
-        write_beats(job.beats, found if same_beats(now, found) else now)
+        _write_beats(job, before, found if same_beats(now, found) else now)
     if history:
         history = write_history(job.history, history, read_beats(job.beats))
-        if history.dancer != job.dancer:
-            job.dancer = history.dancer
-            job.save()
-            jobs.ask(job, "rhythm", "rhythm", {"keep": True})
+        if history.dancer is not None and history.dancer != job.dancer:
+            _follow(jobs, job, history.dancer, {"keep": True})
     job.changed()
     return history
+
+
+def _write_beats(job: Job, before: History, beats: Beats) -> None:
+    """Write the history that leads to the beats of now, and then other beats."""
+    keep_history(job.history, before)
+    write_beats(job.beats, beats)
 
 
 def beats_history(job: Job) -> History:
@@ -237,8 +259,7 @@ def change_beats(job: Job, asked: ChangeRequest) -> None:
             beats = shifted(beats, asked.seconds)
         elif asked.operation == "snap":
             beats = snapped(beats, np.array(_times_to_snap_to(job, asked.to)))
-        keep_history(job.history, beats_history(job))  # the page saves the step next
-        write_beats(job.beats, beats)
+        _write_beats(job, beats_history(job), beats)  # the page saves the step next
     except UserError:
         raise
     except ValueError as err:  # from Beats: too many, or two that fall on one time when they are rounded

@@ -71,7 +71,8 @@ class History(Values):
     beats: list[Time] = Field(default=[], max_length=MOST_BEATS)
     downbeats: list[Time] = Field(default=[], max_length=MOST_BEATS)
     strength: list[Strength] = Field(default=[], max_length=MOST_BEATS)
-    dancer: Dancer = 0
+    dancer: Dancer | None = None
+    """None where it is unknown, as strengths are without any: an earlier version wrote neither."""
 
     @model_validator(mode="after")
     def _within(self) -> "History":
@@ -103,12 +104,15 @@ def history_of(path: Path, beats: Path, dancer: int) -> History:
         found = read_history(path)
     except UserError:
         return now
+    if not found.strength and now.strength:
+        known = dict(zip(now.beats, now.strength, strict=True))
+        found = found.model_copy(update={"strength": [known.get(time, 1.0) for time in found.beats]})
     step = difference(ELSEWHERE, _marks(found), _marks(now))
-    if found.dancer != dancer:
+    if found.dancer not in (None, dancer):
         label = f"dancer {dancer + 1} followed"
         step = step.model_copy(update={"label": label, "dancers": (found.dancer, dancer)})
-    elif _times(found) == _times(now) and found.strength in ([], now.strength):
-        return found.model_copy(update={"strength": now.strength})
+    elif not step.removed and not step.added:
+        return found.model_copy(update={"dancer": dancer})
     steps = _bounded(found.steps[: found.at] + [step], found.at + 1, found.version)
     return now.model_copy(update={name: getattr(steps, name) for name in ("version", "at", "steps")})
 
@@ -184,7 +188,7 @@ def write_history(path: Path, history: History, now: Beats) -> History:
 
 
 def keep_history(path: Path, history: History) -> None:
-    """Write a history as it is. Before beats are written without one, so that the step that leads to them can still be told."""
+    """Write a history as it is. Before other beats are written, so that the step that leads to them can still be told."""
     write_text(path, json.dumps(history.model_dump()) + "\n")
 
 

@@ -254,9 +254,11 @@ def _check(job: Job) -> None:
         _need(abs(beats.seconds - read["seconds"]) < NEAR, f"the length of {path.name}")
     if job.history.exists():
         try:
-            read_history(job.history)
+            history = read_history(job.history)
         except UserError as err:
             raise UserError(f"not a whole project of the studio: {str(err).removeprefix(f'{job.folder}/')}") from None
+        followed = (dancer for step in history.steps for dancer in step.dancers or ())
+        _need(max(history.dancer or 0, *followed, 0) < pose["people"], "the dancers of history.json")
 
 
 def _check_task(job: Job, task: Task) -> None:

@@ -27,7 +27,7 @@ BLOCK = 1 << 20
 YEAR = 365 * 24 * 3600
 BODY_BYTES = 8 << 20
 """Largest body of a request that is no upload."""
-KEPT = ("static", "preview", "sound", "peaks", "pose")
+KEPT = ("static", "preview", "audio", "peaks", "pose")
 """What a browser may keep, and asks about before it shows it again."""
 UPLOADS = ("upload_video", "upload_project", "upload_audio")
 POLICY = (
@@ -131,7 +131,7 @@ def create_app(
         return answer
 
     @app.get("/api/jobs/<job_id>/sound/<name>")
-    def sound(job_id: str, name: str):
+    def audio(job_id: str, name: str):
         job = jobs.get(job_id)
         return _file(asked.drawing_of(job, name).with_suffix(".wav"))
 
@@ -264,7 +264,8 @@ def create_app(
         return {"error": jobs.without_paths(str(err))}, 400
 
     @app.errorhandler(Outdated)
-    def outdated(err: Outdated):
+    @app.errorhandler(asked.NotYet)
+    def conflict(err: UserError):
         return {"error": str(err)}, 409
 
     @app.errorhandler(Unknown)

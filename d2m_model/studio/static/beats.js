@@ -151,7 +151,7 @@ export class Beats extends EventTarget {
       } catch (error) {
         if (this.job !== job) return;
         if (error.status === CONFLICT) {
-          await this.join(job);
+          await this.join(job); // fails while beats are being found; what is unsaved is sent when they are there
           continue;
         }
         this.unsaved = false;
