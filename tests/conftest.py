@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("dataset_tools", "d2m_model", "manifests", "dvc.yaml", ".dvcignore")
 SLOW = (
     "pipeline", "packed_corpus", "aist_pipeline", "ray_cluster", "ray_stages", "carrier", "kill", "download_kill", "loop", "distributed", "generate", "own_videos", "disk", "workers", "i3d",
-    "pose", "estimator", "i3d_net", "i3d_weights", "d2m_gan", "report", "acceleration", "nets_d2m", "variants", "imports_d2m_gan",
-    "motion_models", "published_generator", "embedding", "shard_address", "exchange", "train_pose", "listen_audio", "listen", "evaluate_stage", "evaluate", "folders", "researcher_walk", "scoring", "scoring_agreement", "demo_corpus",
+    "pose", "estimator", "i3d_net", "i3d_weights", "d2m_gan", "report", "acceleration", "dance_to_codes", "variants", "released",
+    "motion_models", "published_generator", "embedding", "shard_address", "exchange", "train_pose", "study_audio", "listen", "evaluate_stage", "evaluate", "folders", "researcher_walk", "scoring", "scoring_agreement", "demo_corpus",
     "dance2music_online", "vqvae", "synthesizer", "fingerprint", "same_recording", "clips", "songs", "download", "download_streams", "download_playlists", "download_canary", "download_mishaps", "download_ends",
     "baselines",
     "vqvae_weights", "aist_corpus", "cmt", "foley_music", "prior", "takes", "rhythm", "rhythm_stage", "orphans", "own_music", "own_dances", "standard_range", "model_files",

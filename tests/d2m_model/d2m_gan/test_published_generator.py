@@ -16,7 +16,7 @@ from d2m_model.training.music_model import MusicModel
 from d2m_model.training.vqvae_files import save_vqvae
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.shard_io.shard_set import ShardSet
-from tests.d2m_model.checkpoints.test_imports_d2m_gan import released_shapes, released_tensors, save_shapes
+from tests.d2m_model.checkpoints.test_released import released_shapes, released_tensors, save_shapes
 from tests.d2m_model.training.test_music_model import tiny_vqvae
 from tests.helpers.builders import GENRES, build_shards
 

@@ -17,7 +17,7 @@ from d2m_model.training.vqvae_files import decoder_of
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT, Layout
 
-OTHER_INPUT = {"full", "no_motion", "no_visual", "3s", "4s"}  # test_nets_d2m
+OTHER_INPUT = {"full", "no_motion", "no_visual", "3s", "4s"}  # test_dance_to_codes
 
 
 def vqvae(fine_tuned: bool) -> JukeboxVQVAE:

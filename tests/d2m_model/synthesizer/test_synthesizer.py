@@ -20,8 +20,8 @@ from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from tests.d2m_model.checkpoints.test_imports import random_tensors
-from tests.d2m_model.checkpoints.test_imports_jukebox import jukebox_shapes
+from tests.d2m_model.checkpoints.test_checkpoints import random_tensors
+from tests.d2m_model.checkpoints.test_jukebox import jukebox_shapes
 from tests.helpers.builders import build_shards
 
 PARAMS = {

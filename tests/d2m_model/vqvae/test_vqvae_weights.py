@@ -17,8 +17,8 @@ from d2m_model.vqvae.params import Params
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT
 from dataset_tools.lib.core.params import load_params
-from tests.d2m_model.checkpoints.test_imports import random_tensors
-from tests.d2m_model.checkpoints.test_imports_jukebox import jukebox_shapes
+from tests.d2m_model.checkpoints.test_checkpoints import random_tensors
+from tests.d2m_model.checkpoints.test_jukebox import jukebox_shapes
 from tests.helpers.builders import build_shards
 
 SIZES = {"width": 8, "depth": 1, "multipliers": [1, 1, 1], "bins": 16}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from d2m_model.checkpoints import load_released, released
 from d2m_model.checkpoints.released import published_net
 from dataset_tools.lib.core.errors import UserError
-from tests.d2m_model.checkpoints.test_imports import Shapes, Tensors, random_tensors, same
+from tests.d2m_model.checkpoints.test_checkpoints import Shapes, Tensors, random_tensors, same
 
 
 def block_shapes(name: str, channels: int) -> Shapes:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from d2m_model.checkpoints import load_jukebox
 from d2m_model.nets.jukebox_vqvae import VqVaeConfig
 from dataset_tools.lib.core.errors import UserError
-from tests.d2m_model.checkpoints.test_imports import Shapes, Tensors, random_tensors, same
+from tests.d2m_model.checkpoints.test_checkpoints import Shapes, Tensors, random_tensors, same
 
 HALVINGS = (3, 2, 2)
 PUBLISHED = {0: (64, 8), 1: (32, 4), 2: (32, 4)}  # level -> width, depth

@@ -5,7 +5,7 @@ import builtins
 import numpy as np
 import pytest
 
-from d2m_model.baselines import transcription as foley_transcription
+from d2m_model.baselines import transcription
 from d2m_model.baselines.sampler import play
 from d2m_model.baselines.score import Note
 from d2m_model.baselines.transcription import transcribe
@@ -32,7 +32,7 @@ def test_without_the_library_one_line_says_what_to_install(monkeypatch):
             raise ModuleNotFoundError(name)
         return real(name, *args, **options)
 
-    foley_transcription._library.cache_clear()
+    transcription._library.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r'pip install "d2m\[baselines\]" && pip install --no-deps basic-pitch'):
         transcribe(np.zeros(22050, np.float32))
