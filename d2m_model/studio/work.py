@@ -89,7 +89,7 @@ def perform(folder: Path, key: str, layout: Layout, params: Params) -> dict[str,
     def note(stage: str, text: str) -> None:
         if stage == "pose" and text.startswith(UNAVAILABLE):  # the step says it, where it matters
             return
-        report_step(("note", _in_the_persons_words(text, _names_of_songs(work))))
+        report_step(("note", _with_given_names(text, _names_of_songs(work))))
 
     def bar(label: str, done: float, total: float | None, unit: str) -> None:
         report_step(("progress", label, done, total, unit))
@@ -145,7 +145,7 @@ def _read(work: Work) -> dict[str, Any]:
     seconds = frames_to_seconds(frames)
     found = f"{seconds:.1f} s, {made.source_width} x {made.source_height} px, {made.source_fps:.4g} frames a second"
     return {
-        "found": found + ("" if audio is not None else ", no sound"), "frames": frames, "seconds": seconds, "begin": begin,
+        "found": found + ("" if audio is not None else ", no audio"), "frames": frames, "seconds": seconds, "begin": begin,
         "width": made.width, "height": made.height, "sound": audio is not None, "lufs": None if audio is None else _lufs(audio, SAMPLE_RATE),
     }  # fmt: skip
 
@@ -244,7 +244,7 @@ def _own_music(work: Work) -> dict[str, Any]:
     try:
         made = own_music(read_songs(place, work.layout.cache("own_music")), beats, frames_to_seconds(work.frames))
     except UserError as err:
-        raise UserError(_in_the_persons_words(str(err), names)) from None
+        raise UserError(_with_given_names(str(err), names)) from None
     params = load_params(work.layout.params, "generate", GenerateParams)
     audio = normalise(made.audio, work.arguments["loudness"], params.peak, made.rate)
     song: OwnSong = made.fit.song
@@ -260,7 +260,7 @@ def _names_of_songs(work: Work) -> dict[str, str]:
     return {Path(file["file"]).name: file["name"] for file in files if file["use"] == "song"}
 
 
-def _in_the_persons_words(text: str, names: dict[str, str]) -> str:
+def _with_given_names(text: str, names: dict[str, str]) -> str:
     """A message of the command line about songs as the page says it. names: file in the job -> the person's name of it."""
     if names:  # all at once: a name that is put in may be that of another file
         files = "|".join(re.escape(file) for file in sorted(names, key=len, reverse=True))

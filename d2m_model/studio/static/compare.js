@@ -1,4 +1,4 @@
-// What is heard: two sounds, A and B, at the same place and loudness. Also loads the waveform of the one that is heard.
+// What is heard: A and B, at the same place and loudness. Also loads the waveform of the one that is heard.
 import { $, complain, options, say, takeWords } from './dom.js';
 import { get, insist } from './api.js';
 
@@ -19,20 +19,20 @@ export class Compare {
 
   get heard() { return this.picks[this.side]; }
   other(side = this.side) { return side === 'a' ? 'b' : 'a'; }
-  name(pick) { return pick === ORIGINAL ? "the video's sound" : pick === NONE ? 'no sound' : this.takeName(pick); }
+  name(pick) { return pick === ORIGINAL ? "the video's audio" : pick === NONE ? 'no audio' : this.takeName(pick); }
 
   takeName(pick) {
     const name = this.job?.takes.find(take => String(take.number) === pick)?.name;
     return `take ${pick}${name ? `, ${name}` : ''}`;
   }
 
-  // Follows the job: which sounds there are, and the new takes.
+  // Follows the job: what can be heard, and the new takes.
   follow(job) {
     if (this.job?.id !== job.id) Object.assign(this, { picks: { a: NONE, b: NONE }, side: 'a', known: new Set(), shown: '', first: true });
     this.job = job;
-    if (!job.video) return this.draw([[NONE, 'no sound']]);
+    if (!job.video) return this.draw([[NONE, 'no audio']]);
     const done = job.takes.filter(take => take.state === 'done').map(take => String(take.number));
-    const pairs = [...(job.video.sound ? [[ORIGINAL, "the video's sound"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${takeWords(take)}`])];
+    const pairs = [...(job.video.sound ? [[ORIGINAL, "the video's audio"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${takeWords(take)}`])];
     const fresh = done.filter(number => !this.known.has(number));
     this.known = new Set(done);
     const there = pick => pairs.some(([value]) => value === pick);
@@ -44,7 +44,7 @@ export class Compare {
       if (this.picks.b === this.picks.a && pairs.length < 2) this.picks.b = NONE;
     } else if (fresh.length) this.arrived(fresh.at(-1));
     else if (this.heard === NONE && pairs.length) this.picks[this.side] = done.at(-1) ?? ORIGINAL;
-    this.draw(pairs.length ? pairs : [[NONE, 'no sound']]);
+    this.draw(pairs.length ? pairs : [[NONE, 'no audio']]);
     this.load();
   }
 
@@ -60,7 +60,7 @@ export class Compare {
 
   draw(pairs) {
     for (const side of ['a', 'b']) {
-      const all = this.picks[side] === NONE && pairs[0][0] !== NONE ? [[NONE, 'no sound'], ...pairs] : pairs;
+      const all = this.picks[side] === NONE && pairs[0][0] !== NONE ? [[NONE, 'no audio'], ...pairs] : pairs;
       options($(`pick-${side}`), all, this.picks[side]);
       $(`hear-${side}`).setAttribute('aria-pressed', this.side === side);
       $(`hear-${side}`).setAttribute('aria-label', `hear ${side.toUpperCase()}: ${this.name(this.picks[side])}`);
@@ -97,7 +97,7 @@ export class Compare {
     return pick === NONE ? null : this.sound.load(`${base(this.job.id)}/sound/${pick}`, this.job.video.seconds, lufs);
   }
 
-  // Both sounds are decoded; the louder one is turned down to the other.
+  // Both are decoded; the louder one is turned down to the other.
   async loadSound(key) {
     const mine = await this.decoded(this.heard);
     if (this.shown !== key) return;

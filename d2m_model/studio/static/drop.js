@@ -1,11 +1,11 @@
-// Files dropped on the page: a video or a project opens, a sound becomes a song of the open dance.
+// Files dropped on the page: a video or a project opens, an audio file becomes a song of the open dance.
 import { $, say, show, write } from './dom.js';
 
 const SOUND = /\.(wav|mp3|flac|ogg|oga|opus|m4a|aac|aiff?|wma)$/i;
 export const isSound = file => SOUND.test(file.name ?? '') || file.type.startsWith('audio/');
-export const NO_DANCE = 'A sound is no dance video: open a dance first, then drop songs there.';
+export const NO_DANCE = 'An audio file is no dance video: open a dance first, then drop songs there.';
 
-// opened(): whether a dance is open; take(file): a video or project; songs(files): sounds for the open dance.
+// opened(): whether a dance is open; take(file): a video or project; songs(files): audio files for the open dance.
 export function listenDrops({ opened, take, songs }) {
   let depth = 0;
   const files = event => [...event.dataTransfer?.types ?? []].includes('Files');

@@ -64,7 +64,7 @@ export class Exports {
 
   async ask(kind) {
     const take = $('export-take').value, { id } = this.job, mix = kind === 'video' && this.job.video?.sound ? $('mix').valueAsNumber : 0;
-    if (!(mix >= 0 && mix <= 1)) return say('The original sound under the take is a number from 0 (none) to 1.', 'bad');
+    if (!(mix >= 0 && mix <= 1)) return say('The original audio under the take is a number from 0 (none) to 1.', 'bad');
     try {
       if (this.beats.ready) await this.beats.save();
       const { name, asked } = await post(`/api/jobs/${id}/exports`, { kind, take: NEEDS_TAKE.includes(kind) ? Number(take) : null, ...(mix ? { mix } : {}) });

@@ -110,7 +110,7 @@ function follow({ studio, job, id }, version) {
   takes.follow(job);
   own.follow(studio, job);
   exports.follow(job, compare.heard);
-  editor.sources([['motion', 'the motion'], ...(job.video?.sound ? [['original', "the video's sound"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${take.number}`])]);
+  editor.sources([['motion', 'the motion'], ...(job.video?.sound ? [['original', "the video's audio"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${take.number}`])]);
   editor.draw();
 }
 

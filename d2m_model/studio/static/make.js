@@ -65,7 +65,7 @@ export class MakeForm {
 
   drawStyles(studio, job) {
     const sounds = job.sounds.filter(sound => sound.kind === 'style');
-    options($('style'), [['', 'suits the dance'], ...studio.styles.map(style => [style, style]), ...sounds.map(sound => [`sound:${sound.number}`, sound.name]), [OWN, 'a sound file of my own …']]);
+    options($('style'), [['', 'suits the dance'], ...studio.styles.map(style => [style, style]), ...sounds.map(sound => [`sound:${sound.number}`, sound.name]), [OWN, 'an audio file of my own …']]);
     this.drawStyle(sounds);
   }
 
@@ -103,7 +103,7 @@ export class MakeForm {
   settings() {
     const number = id => $(id).valueAsNumber, bad = text => { say(text, 'bad'); return null; };
     const style = $('style').value;
-    if (style === OWN) return bad('Choose the sound file for the style first.');
+    if (style === OWN) return bad('Choose the audio file for the style first.');
     if (style && number('strictness') === 0) return bad('Strictness 0 leaves out the style: choose "suits the dance", or a strictness above 0.');
     if (!(number('strictness') >= 0 && number('strictness') <= 20)) return bad('Strictness is a number from 0 to 20.');
     if (!(number('seed') >= 0 && Number.isSafeInteger(number('seed')))) return bad('The seed is a whole number from 0 on.');
@@ -129,7 +129,7 @@ export class MakeForm {
     return seeds.includes(wanted) ? { seed: Math.max(...seeds) + 1 } : {};
   }
 
-  // Waits until the sound for the style is read.
+  // Waits until the audio file for the style is read.
   async read(number) {
     const sound = () => this.job.sounds.find(other => other.number === number);
     while (number && ['waiting', 'running'].includes(sound()?.state)) {

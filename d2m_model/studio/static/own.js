@@ -43,7 +43,7 @@ export class OwnMusic {
 
   async chosen(input) {
     const files = [...input.files].filter(file => input.id === 'songs' || isSound(file));
-    if (input.files.length && !files.length) say('There is no sound file in this folder.', 'bad');
+    if (input.files.length && !files.length) say('There is no audio file in this folder.', 'bad');
     await this.send(files);
     input.value = '';
   }

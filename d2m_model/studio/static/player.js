@@ -45,7 +45,7 @@ export class Player extends EventTarget {
   async play() {
     if (this.playing || !this.seconds) return;
     this.audio = (this.track || this.clicking) ? await this.sound.wake() : false;
-    if (this.track && !this.audio) say('The sound device does not answer: the picture plays alone.', 'bad');
+    if (this.track && !this.audio) say('The audio device does not answer: the picture plays alone.', 'bad');
     if (this.playing) return;
     const end = this.loop ? this.loop[1] : this.seconds;
     if (this.place >= end - 0.5 / FPS || this.place < (this.loop?.[0] ?? 0)) this.place = this.loop?.[0] ?? 0;
@@ -256,7 +256,7 @@ export class Player extends EventTarget {
     if (!this.exact) this.seen(Math.floor(this.video.currentTime * FPS + 1e-4), this.video.currentTime, performance.now());
     if (!this.playing) return;
     if (this.audio && this.sound.context.state !== 'running') {
-      say('The sound device stopped. Press play again.', 'bad');
+      say('The audio device stopped. Press play again.', 'bad');
       return this.pause();
     }
     const place = this.position();

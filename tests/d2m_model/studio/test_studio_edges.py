@@ -10,7 +10,7 @@ from d2m_model.rhythm.beats_file import Beats, write_beats
 from d2m_model.studio.drawing import write_motion
 from d2m_model.studio.job import MOST_NUMBER, Task, load_job
 from d2m_model.studio.serving import _bind
-from d2m_model.studio.work import _in_the_persons_words
+from d2m_model.studio.work import _with_given_names
 from dataset_tools.lib.core.errors import UserError
 from tests.d2m_model.studio.conftest import CHANGE, finished_job, project_of
 
@@ -208,4 +208,4 @@ def test_songs_are_called_as_the_person_calls_them():
         ("left out: 1.mp3: no audio", "left out: 2.mp3: no audio"),
         ("songs/2.mp3: has no audio; 11.mp3", r"b c\1.mp3: has no audio; 11.mp3"),
     ):
-        assert _in_the_persons_words(text, names) == shown
+        assert _with_given_names(text, names) == shown
