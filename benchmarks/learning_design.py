@@ -64,17 +64,17 @@ def causes() -> list[VariantRow]:
     """One cause changed at a time, starting from either preset; all combinations of the three groups; and changes outside of the
     presets."""
     row = lambda name, preset, **more: VariantRow(name=name, part="causes", preset=preset, **more)
-    heap = lambda *groups: [cause for group in groups for cause in GROUPS[group]]
+    causes_of = lambda *groups: [cause for group in groups for cause in GROUPS[group]]
     printed = {"optimiser": PRINTED}
     return [
         row("fixed", PRESETS["fixed"]),
         row("paper", PRESETS["paper"]),
-        row("paper + nets", swap_causes("paper", heap("nets"))),
-        row("paper + nets + objective", swap_causes("paper", heap("nets", "objective"))),
-        row("paper + nets + entries", swap_causes("paper", heap("nets", "entries"))),
-        row("paper + objective + entries", swap_causes("paper", heap("objective", "entries"))),
-        row("paper + objective", swap_causes("paper", heap("objective"))),
-        row("paper + entries", swap_causes("paper", heap("entries"))),
+        row("paper + nets", swap_causes("paper", causes_of("nets"))),
+        row("paper + nets + objective", swap_causes("paper", causes_of("nets", "objective"))),
+        row("paper + nets + entries", swap_causes("paper", causes_of("nets", "entries"))),
+        row("paper + objective + entries", swap_causes("paper", causes_of("objective", "entries"))),
+        row("paper + objective", swap_causes("paper", causes_of("objective"))),
+        row("paper + entries", swap_causes("paper", causes_of("entries"))),
         *(row(f"fixed, paper's {cause}", swap_causes("fixed", [cause])) for cause in CAUSES),
         row("fixed, frames as channels", dataclasses.replace(PRESETS["fixed"], encoder="released")),
         row("fixed, half of the songs", PRESETS["fixed"], songs=0.5),

@@ -53,20 +53,15 @@ class PriorHeldOutScorer:
     def measure(self, net: PriorNet) -> Measurement:
         """P4 by onsets (`own`, `other`, their `difference`), and the ratio of generated onsets to those of the real music."""
         net = _on_cpu(net)
-        model, audio = (
-            PriorModel(
-                net=net, codebook=self.vqvae.codebook(LEVELS[self.level]).k, level=self.level, styles=self.styles(net)
-            ),
-            {},
-        )
+        codebook = self.vqvae.codebook(LEVELS[self.level]).k
+        model = PriorModel(net=net, codebook=codebook, level=self.level, styles=self.styles(net))
+        audio = {}
         for clip in self.clips:
             made = self._generate(model, clip.clip_id, frames_to_samples(clip.frames))
             audio[clip.clip_id] = normalise(made, LOUDNESS, PEAK)
         found = {name: onset_times(wave) for name, wave in audio.items()}
-        seconds, songs = (
-            {c.clip_id: frames_to_seconds(c.frames) for c in self.clips},
-            {c.clip_id: c.song for c in self.clips},
-        )
+        seconds = {c.clip_id: frames_to_seconds(c.frames) for c in self.clips}
+        songs = {c.clip_id: c.song for c in self.clips}
         pairs = np.array(list(own_minus_other(found, self.onsets, seconds, songs).values()))
         pairs = pairs[np.isfinite(pairs).all(axis=1)]
         own, other = pairs.mean(axis=0) if len(pairs) else (0.0, 0.0)

@@ -129,13 +129,13 @@ def cut(job: Job, decoded: Cut | ClipRow | None) -> ClipRow:
         part = done.pop("crop")
         numbers = done | {"crop_x": part["x"], "crop_y": part["y"], "crop_w": part["width"], "crop_h": part["height"]}
         write_text(job.cached_facts_file, json.dumps(numbers))
-    row = judge(job, job.cached_facts)
+    row = row_of(job, job.cached_facts)
     if row.status == "ok" and not job.params.pack:
         publish(job.cached_clip, job.published)
     return row
 
 
-def judge(job: Job, facts: dict) -> ClipRow:
+def row_of(job: Job, facts: dict) -> ClipRow:
     """Row of a clip in the cache with these properties."""
     cuts, most = facts["cuts"], job.params.max_cuts
     if most is not None and len(cuts) > most:
@@ -187,7 +187,7 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
     """Write data/<corpus>/clips. Returns one row per clip of the sources, also for failed ones."""
     jobs = make_jobs(layout, params)
     target, memo = layout.stage(STAGE), FileMemo(layout.memo(STAGE))
-    known = {job.clip.clip_id: judge(job, facts) for job in jobs if (facts := _recall(memo, job))}
+    known = {job.clip.clip_id: row_of(job, facts) for job in jobs if (facts := _recall(memo, job))}
     prepare_folder(target, "rows.csv")
     remove_partial_files(layout.cache(STAGE))
     todo = [job for job in jobs if job.clip.clip_id not in known]

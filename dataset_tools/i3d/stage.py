@@ -55,7 +55,7 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
         key = item_key(VERSION, content, shas, (*chosen, *GPU[: params.gpus > 0]))
         jobs.append(Job(clip=clip, video=video, cache=cache / f"{key}.npy", settings=settings))
     return compute_clips(
-        layout, "i3d", clips, jobs, FeatureRow, begin=begin, work=work, measure=measure, judge=judge, facts={"weights": label},
+        layout, "i3d", clips, jobs, FeatureRow, begin=begin, work=work, measure=measure, row_columns=row_columns, facts={"weights": label},
         workers=params.workers, timeout=params.timeout, pack=params.pack, gpus=params.gpus,
     )  # fmt: skip
 
@@ -65,7 +65,7 @@ def measure(job: Job) -> dict:
     return {"windows": len(read_npy(job.cache))}
 
 
-def judge(job: Job, measured: dict) -> dict:
+def row_columns(job: Job, measured: dict) -> dict:
     """Columns of rows.csv for a clip with features of which this was measured."""
     return measured if measured["windows"] else {"status": "dropped", "reason": "shorter than one window of 2 s"}
 

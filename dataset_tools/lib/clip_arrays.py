@@ -88,7 +88,7 @@ def cut_videos(layout: Layout, clips: Iterable[C], label: str) -> list[tuple[C, 
 def compute_clips(
     layout: Layout, stage: str, clips: Sequence[Row], jobs: Sequence[J], record: type[R], *,
     begin: Callable[[J], Any], work: Callable[[J, Any], None], measure: Callable[[J], dict], facts: dict[str, str],
-    workers: int, timeout: float, pack: int = 0, judge: Callable[[J, dict], dict] = lambda job, measured: measured,
+    workers: int, timeout: float, pack: int = 0, row_columns: Callable[[J, dict], dict] = lambda job, measured: measured,
     suffix: str = ".npy", gpus: float = 0.0,
 ) -> list[R]:  # fmt: skip
     """Compute the arrays that are not in the cache, publish the arrays of the rows that are ok, and write rows.csv. It has one
@@ -96,7 +96,7 @@ def compute_clips(
 
     begin, work: `work(job, begin(job))` writes the job's arrays. Meanwhile a thread calls `begin` for the next job. If one of
     them raises an exception, the job's row is 'failed'. measure: what the stage says about arrays, as JSON; it is remembered and depends
-    on the arrays alone. judge: gives columns of the row of a clip with arrays, from what was measured. The row is 'ok' unless they
+    on the arrays alone. row_columns: gives columns of the row of a clip with arrays, from what was measured. The row is 'ok' unless they
     include another `status`. facts: columns with the same value for all jobs. workers, timeout (seconds per clip), gpus: as in
     `run_all`. pack: files of a pack, as in `publish_packs`; 0: no packs. suffix: of the stage's files.
     """
@@ -121,7 +121,7 @@ def compute_clips(
         if found is None:
             before = stamps(job.files.values())
             memo.keep(job.cache.name, found := measure(job), before, own=True)
-        rows.append(row := record(id=job.clip.id, **facts | {"status": "ok"} | judge(job, found)))
+        rows.append(row := record(id=job.clip.id, **facts | {"status": "ok"} | row_columns(job, found)))
         if row.status == "ok":
             files |= job.files
     if pack:

@@ -74,7 +74,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     annotations.save()
     facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}" if network else ANNOTATED}
     return compute_clips(
-        layout, "pose", clips, jobs, PoseRow, begin=begin, work=work, measure=measure, judge=judge, facts=facts,
+        layout, "pose", clips, jobs, PoseRow, begin=begin, work=work, measure=measure, row_columns=row_columns, facts=facts,
         workers=params.workers, timeout=params.timeout, pack=params.pack, gpus=params.gpus,
     )  # fmt: skip
 
@@ -85,7 +85,7 @@ def measure(job: Job) -> dict:
     return {"people": int(seen.any(axis=0).sum()), "coverage": round(float(seen[:, 0].mean()), 4)}
 
 
-def judge(job: Job, measured: dict) -> dict:
+def row_columns(job: Job, measured: dict) -> dict:
     """Columns of rows.csv for a clip with a pose of which this was measured."""
     people, coverage = measured["people"], measured["coverage"]
     found: dict[str, Any] = dict(measured)

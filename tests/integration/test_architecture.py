@@ -1,4 +1,4 @@
-"""One word per stage, and arrows that run one way: the folder tree is the pipeline diagram."""
+"""One name per stage, and imports that go one way: the folder tree is the pipeline diagram."""
 
 import ast
 import importlib
@@ -57,7 +57,7 @@ def test_the_packages_with_a_command_line_are_exactly_the_stages():
         assert packages == set(stages) and not modules
 
 
-def test_dvc_stages_params_and_presets_use_the_same_words():
+def test_dvc_stages_params_and_presets_use_the_same_names():
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert list(pipeline) == [*DATA_STAGES, *MODEL_STAGES]
     for word, stage in pipeline.items():
@@ -153,7 +153,7 @@ def test_every_stage_has_a_test_and_a_mention():
         assert f"| `{word}" in text
 
 
-def test_arrows_run_one_way():
+def test_imports_go_one_way():
     for path in sources():
         names, where = imports_of(path), path.relative_to(ROOT)
         inside = where.parts[0] + ("." + where.parts[1] if len(where.parts) > 2 else "")

@@ -19,7 +19,7 @@ O = TypeVar("O")  # noqa: E741 - outcome
 
 STARTUP_SECONDS = 300.0  # time for a process to start, in addition to the time limit of its first item
 START_METHOD = "spawn"  # a new process inherits no threads or locks of libraries
-NEWS = ("ready", "step", "bytes")  # messages of a process that has not finished its item
+UNFINISHED = ("ready", "step", "bytes")  # messages of a process that has not finished its item
 SEND = 0.5  # s between two messages about received bytes
 
 

@@ -26,7 +26,7 @@ from dataset_tools.lib.core.errors import UserError, describe_disk_error, descri
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel.runs import Runs
 from dataset_tools.lib.parallel.threads import run_in_threads
-from dataset_tools.lib.parallel.worker_process import NEWS, ProcessLost, WorkerProcess, outcome_calls
+from dataset_tools.lib.parallel.worker_process import UNFINISHED, ProcessLost, WorkerProcess, outcome_calls
 
 if TYPE_CHECKING:
     from dataset_tools.lib.parallel.carrier import ItemFiles
@@ -91,7 +91,7 @@ def run_all(
     waiting, busy, idle = Runs(len(items)), [], []
     suspects: set[int] = (
         set()
-    )  # items of a process that was lost with two items: either may be the cause, so they run alone now
+    )  # items of a process that was lost with two items: either may be the cause, so each runs alone
     try:
         with progress((), label, total=steps or len(items), unit=unit) as bar:
             while waiting.left or busy:
@@ -112,7 +112,7 @@ def run_all(
                 )
                 for worker in [w for w in busy if w.has_answer or time.monotonic() > w.deadline]:
                     kind, outcome = worker.receive()
-                    if kind in NEWS:
+                    if kind in UNFINISHED:
                         bar.update(kind == "step")
                         continue
                     if kind == "lost":
@@ -185,7 +185,7 @@ class CallProcess:
             worker.send((function, args, memory))
             kind: str = "ready"
             outcome: Any = None
-            while kind in NEWS:
+            while kind in UNFINISHED:
                 if kind == "step":
                     on_message(outcome)
                 while (left := worker.deadline - time.monotonic()) > 0 and not worker.has_answer:

@@ -1,4 +1,4 @@
-"""Who hears what in the listening study: balanced hands, sessions in a blind random order."""
+"""Who hears what in the listening study: balanced assignments, sessions in a blind random order."""
 
 from collections import Counter
 from itertools import islice, pairwise
@@ -10,7 +10,7 @@ from d2m_model.listen.design import headphone_stimuli, rater_assignments, sessio
 
 def test_hands_are_balanced_and_without_repeats():
     systems, clips = list("abcde"), [f"c{i}" for i in range(12)]
-    for items in (1, 7, 44, 60):  # hands that reach into the next deck
+    for items in (1, 7, 44, 60):  # assignments that use up one shuffle of the pairs and go on with the next
         assert all(len(set(hand)) == items for hand in islice(rater_assignments(systems, clips, items, seed=3), 26))
     dealt = list(islice(rater_assignments(systems, clips, 15, seed=3), 26))
     counts = Counter(pair for hand in dealt for pair in hand)

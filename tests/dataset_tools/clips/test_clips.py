@@ -225,7 +225,7 @@ def test_clips_that_are_there_are_not_looked_at_again(tmp_path, monkeypatch):
         assert {path.name: path.read_bytes() for path in layout.stage("clips").iterdir()} == files
 
     again(0)
-    again(0, max_cuts=5)  # it judges what is known
+    again(0, max_cuts=5)  # the row is made anew from what is known
     again(2, max_height=480)  # other clips, although their pictures are as small
     (layout.stage("clips") / "a.mp4").write_bytes(b"damaged")
     (layout.stage("clips") / "b.mp4").unlink()

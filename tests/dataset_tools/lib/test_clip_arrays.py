@@ -36,7 +36,7 @@ def measure(job):
     return {"size": len(np.load(job.cache))}
 
 
-def judge(job, measured):
+def row_columns(job, measured):
     return {} if measured["size"] > 1 else {"status": "dropped", "reason": "one number"}
 
 
@@ -59,7 +59,7 @@ def run(tmp_path, monkeypatch):
             for clip, video, content in cut_videos(layout, CLIPS, "test")
         ]
         rows = compute_clips(
-            layout, "i3d", CLIPS, jobs, Row, begin=begin, work=work, measure=measure, judge=judge, facts={},
+            layout, "i3d", CLIPS, jobs, Row, begin=begin, work=work, measure=measure, row_columns=row_columns, facts={},
             workers=1, timeout=60.0,
         )  # fmt: skip
         return {row.id: row.status for row in rows}, sorted(done)

@@ -141,7 +141,7 @@ def test_the_environment_turns_it_on(value, plain):
 
 
 def test_no_other_file_computes_by_them():
-    """Networks know the doors, the files behind them only each other; what this test looks at is all there is."""
+    """Networks import `layers` and `row_convolution` only; the other files of the folder are imported by each other."""
     users = {}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
