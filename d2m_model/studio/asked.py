@@ -47,7 +47,7 @@ EXPORTS = {
 
 
 def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> list[int]:
-    """Queue takes, each with the next seed, for the beats of now; their numbers. Raises UserError for what can't be."""
+    """Queue takes, each with the next seed, for the current beats, and return their numbers. Raises UserError for settings that no take can have."""
     with jobs.lock:
         _check_ready(job)
         _check_room(job, asked.count)
@@ -174,7 +174,7 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
 
 
 def follow_dancer(jobs: Jobs, job: Job, dancer: int) -> None:
-    """Find the beats of another dancer. Undo brings back the dancer and the beats of now. Raises UserError for one who is not there."""
+    """Find the beats of another dancer. Undo brings back the dancer and the current beats. Raises UserError for a dancer who is not there."""
     pose = job.done("pose")
     if pose is None or dancer >= pose.result["people"]:
         raise UserError("no such dancer")
@@ -196,8 +196,8 @@ def _follow(jobs: Jobs, job: Job, dancer: int, arguments: dict[str, Any]) -> Non
 
 
 def save_beats(jobs: Jobs, job: Job, asked: SaveRequest) -> History | None:
-    """Write the person's beats and, if it is told, how they were edited; the history that was written. Where an undone edit was a change
-    of the dancer, that one is followed again.
+    """Write the person's beats and, if the request says it, how they were edited. Returns the history that was written. If an undone
+    edit changed the dancer, the earlier dancer is followed again.
 
     Raises UserError for beats outside of the video, and Outdated where another page saved meanwhile.
     """
@@ -223,13 +223,13 @@ def save_beats(jobs: Jobs, job: Job, asked: SaveRequest) -> History | None:
 
 
 def _write_beats(job: Job, before: History, beats: Beats) -> None:
-    """Write the history that leads to the beats of now, and then other beats."""
+    """Write the history that leads to the current beats, and then other beats."""
     keep_history(job.history, before)
     write_beats(job.beats, beats)
 
 
 def beats_history(job: Job) -> History:
-    """How the beats of now were edited."""
+    """How the current beats were edited."""
     _check_ready(job)
     return history_of(job.history, job.beats, job.dancer)
 

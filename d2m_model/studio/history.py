@@ -5,7 +5,7 @@
 
 The first `at` steps lead to the beats; the later ones were undone. Any browser that opens the job goes on with them. `beats`,
 `downbeats`, `strength` and `dancer` are those that the steps lead to: where the job has others, because they were found again or a
-server was killed between the two files, the difference is one more step. Pages tell times and down-beats; each step's strengths are put
+server was killed between the two files, the difference is one more step. Pages send times and down-beats; each step's strengths are put
 in here, so that an undone step brings back exactly the beats that were there. The oldest steps are left out beyond `MOST_STEPS` and
 `MOST_BYTES`.
 """
@@ -32,7 +32,7 @@ Dancer = Annotated[int, Field(ge=0, lt=1000)]
 Told = Annotated[tuple[Time, bool], Field(strict=False)]
 Known = Annotated[tuple[Time, bool, Strength | None], Field(strict=False)]
 Marks = Annotated[list[Told | Known], Field(max_length=MOST_BEATS)]
-"""(time in seconds, whether it is a down-beat, strength or None where it is unknown) of some beats; a page tells no strength."""
+"""(time in seconds, whether it is a down-beat, strength or None where it is unknown) of some beats; a page sends no strength."""
 
 
 class Values(BaseModel):
@@ -126,11 +126,11 @@ def edited(history: History, edits: Edits) -> History:
         raise UserError("history.at: more steps are done than there are")
     changed = history
     if edits.steps:
-        changed = _walked(history, edits.kept)
+        changed = _at_step(history, edits.kept)
         changed = changed.model_copy(update={"steps": history.steps[: edits.kept]})
         for step in edits.steps:
             changed = _with_step(changed, step, history)
-    changed = _walked(changed, edits.at)
+    changed = _at_step(changed, edits.at)
     bounded = _bounded(changed.steps[: edits.kept + len(edits.steps)], edits.at, history.version)
     return changed.model_copy(update={name: getattr(bounded, name) for name in ("at", "steps")})
 
@@ -139,14 +139,14 @@ def _with_step(history: History, step: Step, now: History) -> History:
     """A history with a page's step at its end. The strengths of what it adds are those of `now` or of the beats before the last step
     where these have the same times, because an operation made them or the step takes the last one back."""
     after = _stated(history, _applied(_marks(history), step.removed, step.added))
-    for known in (_walked(history, history.at - 1) if history.at else now, now):
+    for known in (_at_step(history, history.at - 1) if history.at else now, now):
         if _times(known) == _times(after):
             after = _stated(history, _marks(known))
     made = difference(step.label, _marks(history), _marks(after))
     return after.model_copy(update={"steps": [*history.steps, made], "at": history.at + 1})
 
 
-def _walked(history: History, at: int) -> History:
+def _at_step(history: History, at: int) -> History:
     """A history in which the first `at` steps are done."""
     marks, dancer = _marks(history), history.dancer
     for step in reversed(history.steps[at : history.at]):
@@ -188,7 +188,7 @@ def write_history(path: Path, history: History, now: Beats) -> History:
 
 
 def keep_history(path: Path, history: History) -> None:
-    """Write a history as it is. Before other beats are written, so that the step that leads to them can still be told."""
+    """Write a history as it is. Before other beats are written, so that the step that leads to them can still be described."""
     write_text(path, json.dumps(history.model_dump()) + "\n")
 
 
@@ -199,7 +199,7 @@ def difference(label: str, old: list[Any], new: list[Any]) -> Step:
 
 
 def _marks(history: History) -> list[Any]:
-    """(time, whether it is a down-beat, strength or None) of the beats of now."""
+    """(time, whether it is a down-beat, strength or None) of the current beats."""
     down = set(history.downbeats)
     strength: list[Any] = list(history.strength) or [None] * len(history.beats)
     return [(time, time in down, share) for time, share in zip(history.beats, strength, strict=True)]
@@ -210,7 +210,7 @@ def _times(history: History) -> tuple[list[float], list[float]]:
 
 
 def _stated(history: History, marks: list[Any]) -> History:
-    """A history whose beats of now are these."""
+    """A history with these as its current beats."""
     known = any(mark[2] is not None for mark in marks)
     strength = [1.0 if mark[2] is None else mark[2] for mark in marks] if known else []
     lists = {"beats": [mark[0] for mark in marks], "downbeats": [mark[0] for mark in marks if mark[1]]}

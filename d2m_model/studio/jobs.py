@@ -245,7 +245,7 @@ class Jobs:
                 say("studio", f"warning: the models can't be loaded: {one_line(str(err))}")
 
     def _end(self, job: Job, task: Task, state: str, error: str | None = None) -> None:
-        """Record how a task ended. Where that can't be written, this server knows it, and the next one does the task again."""
+        """Record how a task ended. If that can't be written, only this server knows it, and the next server does the task again."""
         task.state, task.error = state, error
         try:
             job.put(task)

@@ -12,8 +12,8 @@ from dataset_tools.pose.params import Params as PoseParams
 
 
 def weights_missed(layout: Layout, used: str, video: Path) -> str | None:
-    """Name of the published weights that would have looked for the dancers of `video`, where the demo's stood in for them. used: name
-    of the weights that looked.
+    """Name of the published weights that would have found the dancers of `video`, if the demo's were used in their place. used: name
+    of the weights that were used.
 
     None where other weights were used, where params.yaml asks for the demo's, where the published ones are in place and saw less, and
     for a clip of the corpus, which itself was made with these weights.

@@ -32,7 +32,7 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
     listening = _bind(host, port)
     port = listening.getsockname()[1]
     jobs = Jobs(layout, params)
-    first_take(jobs)  # raises for parameters that every take would stumble over
+    first_take(jobs)  # raises for parameters with which every take would fail
     try:
         with file_lock(jobs.folder / "lock", wait=False):
             tempfile.tempdir = str(jobs.folder)  # uploads are received there first: /tmp may be small, or in memory

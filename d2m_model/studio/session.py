@@ -5,7 +5,7 @@ import hmac
 from werkzeug.http import parse_cookie
 
 LOCKED = "open the address that the terminal shows"
-"""What everybody else is told."""
+"""The answer to requests without the cookie."""
 
 
 class Session:

@@ -183,7 +183,7 @@ def _pose_view(pose: Task | None, read: Task | None) -> dict[str, Any] | None:
 
 
 def beats_view(job: Job) -> dict[str, Any]:
-    """The beats of now."""
+    """The current beats."""
     beats, found = read_beats(job.beats), read_beats(job.found_beats)
     return {
         "beats": beats.beats.tolist(),

@@ -151,7 +151,7 @@ def _read(work: Work) -> dict[str, Any]:
 
 
 def _original_audio(video: Path, begin: float, frames: int) -> np.ndarray | None:
-    """`audio_of_dance`; None also where it can't be read, which is told."""
+    """`audio_of_dance`; None also if it can't be read, which a message says."""
     try:
         return audio_of_dance(video, begin, frames)
     except UserError as err:
@@ -197,7 +197,7 @@ def _pose(work: Work) -> dict[str, Any]:
 
 
 def _beats(work: Work) -> dict[str, Any]:
-    """The beats of the dancer that the person chose. Where an undone edit chose him again ("keep"), the beats of now stay."""
+    """The beats of the dancer that the person chose. If an undone edit chose this dancer again ("keep"), the current beats stay."""
     pose = np.asarray(read_npy(work.job.folder / "pose.npy"), np.float32)
     dancer = min(work.job.dancer, pose.shape[1] - 1)
     beats = cut_to(as_written(_rhythm(work.layout).beats_of(pose[:, dancer])), frames_to_seconds(work.frames))
@@ -333,8 +333,8 @@ def _export(work: Work) -> dict[str, Any]:
 
 
 def _beats_of_take(work: Work) -> Beats:
-    """The beats that a take was asked with, as `generate --beats` uses them. A take that was asked before there were beats gets those
-    of now."""
+    """The beats that a take was asked with, as `generate --beats` uses them. A take that was asked before there were beats gets the
+    current ones."""
     path = work.job.folder / "takes" / f"{work.task.number}.beats.json"
     if not path.is_file():
         publish(work.job.beats, path)

@@ -31,7 +31,7 @@ export class Beats extends EventTarget {
     this.tell();
   }
 
-  // Other beats are found: those of now are let go until they are here.
+  // Other beats are found: the current ones are removed until they are here.
   renew() {
     Object.assign(this, { list: null, history: new History(), mergeable: '', announced: false, away: true });
     this.version++;

@@ -311,7 +311,7 @@ def test_the_oldest_steps_are_left_out_of_a_long_history(jobs, client, monkeypat
     assert [s["label"] for s in history_of(client, job)["steps"]] == [f"edit {k}" for k in range(1, 6)]
     monkeypatch.setattr(history_file, "MOST_BYTES", 200)
     save(client, job, [1.0], version=2, kept=5, steps=[], at=1)
-    assert [s["label"] for s in history_of(client, job)["steps"]] == ["edit 1", "edit 2"], "around the beats of now"
+    assert [s["label"] for s in history_of(client, job)["steps"]] == ["edit 1", "edit 2"], "around the current beats"
 
 
 def test_the_history_opens_again_elsewhere(jobs, client, tmp_path):
