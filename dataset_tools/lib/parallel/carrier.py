@@ -2,7 +2,8 @@
 
 The driver sends an item's input files to <storage>/inputs/<sha256>, each once. The process that works on the item fetches them into a
 temporary folder, in which each has the path that it has in the driver's working folder, and sends what the item wrote to
-<storage>/outputs/<path>. From there the driver fetches it, and removes it there.
+<storage>/outputs/<run>/<path>. From there the driver fetches it, and removes it there. Each run has a name of its own, so that several
+may use a storage at once.
 
 Only relative paths are carried. Files with absolute paths belong to the program, which every machine has.
 """
@@ -16,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from dataset_tools.lib.core.addresses import find_files, receive, remove, send
 from dataset_tools.lib.core.atomic import atomic_write
@@ -42,7 +44,10 @@ class CarriedItem:
     """An item with its input files, which are at the storage."""
 
     item: Any
-    storage: Path
+    arriving: Path
+    """Folder of the inputs at the storage."""
+    leaving: Path
+    """Folder of the outputs, of this run only."""
     inputs: dict[Path, str]
     """Path -> sha256."""
     outputs: tuple[Path, ...]
@@ -53,8 +58,9 @@ class Carrier:
 
     def __init__(self, storage: Path, files: Callable[[Any], ItemFiles]):
         """files: gives the files of an item."""
-        self._storage, self._files = storage, files
-        self._there = {path.name for path in find_files(storage / "inputs", "*")}
+        self._files = files
+        self._inputs, self._outputs = storage / "inputs", storage / "outputs" / uuid4().hex
+        self._there = {path.name for path in find_files(self._inputs, "*")}
         self._hashes: dict[Path, str] = {}
         self._pool = ThreadPoolExecutor(THREADS)
         self._arriving: list[Future] = []
@@ -70,7 +76,7 @@ class Carrier:
         list(self._pool.map(self._send, sorted(wanted - self._hashes.keys())))
         return [
             CarriedItem(
-                item=item, storage=self._storage, outputs=found.outputs,
+                item=item, arriving=self._inputs, leaving=self._outputs, outputs=found.outputs,
                 inputs={path: self._hashes[path] for path in found.inputs if path in self._hashes},
             )
             for item, found in zip(items, files, strict=True)
@@ -82,7 +88,7 @@ class Carrier:
                 return
             digest = file_sha256(file)
             if digest not in self._there:
-                send(file, self._storage / "inputs" / digest)
+                send(file, self._inputs / digest)
                 self._there.add(digest)
         self._hashes[path] = digest
 
@@ -98,7 +104,7 @@ class Carrier:
                 self._arriving.append(self._pool.submit(self._fetch, path, digest))
 
     def _fetch(self, path: Path, digest: str) -> None:
-        there = self._storage / "outputs" / path
+        there = self._outputs / path
         with atomic_write(path) as temporary:
             fetch(there, temporary, digest)
         remove(there)
@@ -110,7 +116,7 @@ class Carrier:
                 future.result()
         for path in self._again:
             with suppress(UserError):  # most are gone: the first fetch removed them
-                remove(self._storage / "outputs" / path)
+                remove(self._outputs / path)
 
     def stop(self) -> None:
         """End without waiting."""
@@ -144,7 +150,7 @@ class CarriedCall:
         for path in carried.outputs:
             if path.is_file():
                 written[path] = file_sha256(path)
-                send(path, carried.storage / "outputs" / path)
+                send(path, carried.leaving / path)
                 path.unlink()
         return outcome, written
 
@@ -158,5 +164,5 @@ class CarriedCall:
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                    fetch(carried.storage / "inputs" / digest, Path(folder, path.name), digest)
+                    fetch(carried.arriving / digest, Path(folder, path.name), digest)
                     os.replace(Path(folder, path.name), path)

@@ -37,7 +37,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def machines(tmp_path, monkeypatch):
     """Working folders of the driver and of a process; called with 'driver' or 'process', this test goes there."""
-    for name in ("driver", "process"):
+    for name in ("driver", "process", "worker of driver", "worker of process"):
         (tmp_path / name).mkdir()
     go = lambda name: monkeypatch.chdir(tmp_path / name)
     go("driver")
@@ -79,7 +79,7 @@ def test_files_go_there_and_back(store, machines):
         carrier.collect(number, written)
     carrier.finish()
     assert [Path(f"out/{n}.txt").read_text() for n in range(5)] == [f"ITEM {n}, WEIGHTS" for n in range(5)]
-    assert not find_files(as_path(STORAGE) / "outputs" / "out", "*")
+    assert not list((as_path(STORAGE) / "outputs").rglob("*.txt"))
     store.forget()
     Carrier(as_path(STORAGE), files_of).dispatch([0, 1, 2, 3, 4])
     assert not store.requests["PUT"]  # what is there is not sent again
@@ -104,7 +104,29 @@ def test_two_items_may_write_the_same_file(store, machines, late):
             wait(carrier._arriving)
     carrier.finish()
     assert Path("out/0.txt").read_text() == "ITEM WEIGHTS"
-    assert not find_files(as_path(STORAGE) / "outputs" / "out", "*")
+    assert not list((as_path(STORAGE) / "outputs").rglob("*.txt"))
+
+
+def test_two_runs_may_use_a_storage_at_once(store, machines):
+    """Two folders of a corpus with the same paths and other contents: each run gets its own results."""
+    runs = {}
+    for name in ("driver", "process"):
+        machines(name)
+        put("in/0.txt", f"of the {name}, ")
+        put(str(SHARED), "weights")
+        carrier = Carrier(as_path(STORAGE), files_of)
+        runs[name] = carrier, carrier.dispatch([0])[0]
+    written = {}
+    for name in runs:
+        machines(f"worker of {name}")
+        call = CarriedCall(shout, None)
+        written[name] = call(runs[name][1], call.prepare(runs[name][1]))[1]
+    for name, (carrier, _) in runs.items():
+        machines(name)
+        carrier.collect(0, written[name])
+        carrier.finish()
+        assert Path("out/0.txt").read_text() == f"OF THE {name.upper()}, WEIGHTS"
+    assert not list((as_path(STORAGE) / "outputs").rglob("*.txt"))
 
 
 def test_a_process_can_write_only_what_its_item_may(store, machines):
@@ -120,11 +142,11 @@ def test_a_process_can_write_only_what_its_item_may(store, machines):
     machines("driver")
     digest = written[Path("out/0.txt")]
     carrier.collect(0, {Path("precious.txt"): digest, Path("../outside.txt"): digest})
-    carrier.finish()
     assert Path("precious.txt").read_text() == "mine" and not Path("out").exists()
-    carrier = Carrier(as_path(STORAGE), files_of)
     carrier.collect(0, {Path("out/0.txt"): "0" * 64})
-    with pytest.raises(UserError, match=f"{STORAGE}/outputs/out/0.txt: its bytes are not those that were sent"):
+    with pytest.raises(
+        UserError, match=f"{STORAGE}/outputs/[0-9a-f]+/out/0.txt: its bytes are not those that were sent"
+    ):
         carrier.finish()
     assert not Path("out/0.txt").exists()
 
