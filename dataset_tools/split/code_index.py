@@ -51,7 +51,7 @@ NAMED = 64
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """Multiplier that spreads keys over buckets."""
-U1, U2, U4, U56 = (np.uint64(n) for n in (1, 2, 4, 56))
+U0, U1, U2, U4, U56 = (np.uint64(n) for n in (0, 1, 2, 4, 56))
 M1, M2, M4, M8 = (
     np.uint64(n) for n in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101)
 )
@@ -204,12 +204,12 @@ def pack_changed(values, stretch, shift):
     signs = np.zeros(max(0, count - CHANGE_FRAMES), np.uint64)
     heard = np.zeros(max(0, count - CHANGE_FRAMES), np.uint64)
     for frame in range(len(signs)):
-        for row in range(len(SLOPE_BANDS)):
+        ones, clear = U0, U0
+        for row in range(len(SLOPE_BANDS)):  # without a branch, which no processor could foresee
             change = slopes[frame + CHANGE_FRAMES, row] - slopes[frame, row]
-            if abs(change) > MIN_CHANGE:
-                heard[frame] |= U1 << np.uint64(row)
-                if change > 0:
-                    signs[frame] |= U1 << np.uint64(row)
+            ones |= np.uint64(change > MIN_CHANGE) << np.uint64(row)
+            clear |= np.uint64(abs(change) > MIN_CHANGE) << np.uint64(row)
+        signs[frame], heard[frame] = ones, clear
     return signs, heard
 
 
