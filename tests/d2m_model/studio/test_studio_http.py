@@ -1,5 +1,6 @@
 """The studio's HTTP server: who has no cookie can send no body."""
 
+import contextlib
 import json
 import socket
 import tempfile
@@ -25,7 +26,12 @@ def address(jobs, tmp_path, monkeypatch):
     listening = socket.create_server(("127.0.0.1", 0))
     session = Session(TOKEN, 8322)
     server = create_server(application(jobs.layout, jobs, session, []), session, listening, LARGE)
-    threading.Thread(target=server.run, daemon=True).start()
+
+    def run() -> None:
+        with contextlib.suppress(OSError):  # it may wait for a connection while its socket is closed
+            server.run()
+
+    threading.Thread(target=run, daemon=True).start()
     yield listening.getsockname()
     server.close()
 
