@@ -213,3 +213,10 @@ def test_an_implausible_length_is_pointed_out(tmp_path):
     path = sheet(tmp_path / "s.csv", [["clip", "start", "end"], ["000000_0_0", 0, 9], ["000000_0_1", 20, 49]])
     notes = import_annotations(tmp_path / "tiktok", path, dry_run=True).notes
     assert notes == ["look at clip 000000_0_0: 9 s in the sheet, but 14 segments of 2 s were cut from it"]
+
+
+def test_a_result_that_is_no_valid_manifest_is_not_written(corpus, tmp_path):
+    before = content(corpus)
+    with pytest.raises(UserError, match="not changed, because the result would not .* a clip has 3600 s at most"):
+        import_annotations(corpus, sheet(tmp_path / "s.csv", [["clip", "start", "end"], ["a_0_0", "0:01", "1:30:01"]]))
+    assert content(corpus) == before
