@@ -8,9 +8,10 @@ There are five clips a song; some songs are used much more than others. 2 % of t
 clip's song, cut up to 3 s later, with noise and an equaliser as from a codec, at a speed of 0.8 to 1.3 with the pitch unchanged or
 changed as on a tape. A song's copy is found if a clip of that song is.
 
-Times are the processor's, for one core. The time that making up the fingerprints takes is left out; instead, the time to read 12.5 s of
-audio and compute its fingerprint is measured alone, and counted as often as `split` would need one. Each size runs in a process of its
-own; sizes that the results already hold are kept. The slope is that of the logarithms of time and of clips; the last line extrapolates to 100 000 clips.
+Times are the processor's, for one core. The time that making up the fingerprints takes is left out. Instead, two times are measured alone:
+to read 12.5 s of audio and compute its fingerprint, which `split` does once for each clip, and to read a kept fingerprint, which is counted
+as often as the search asked for one. Each size runs in a process of its own; sizes that the results already hold are kept. The slope is
+that of the logarithms of time and of clips; the last line extrapolates to 100 000 clips.
 
 How alike codes are was measured for clips of different songs. Of pairs of windows, 96 in a million have the same key of 30 bits here, of
 which 7 are free; for the demo's songs it is 64, for songs of other people 32. So a search among these songs takes longer.
@@ -34,7 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,6 +44,7 @@ import soundfile
 
 from dataset_tools.demo.music.songs import compose, synthesise
 from dataset_tools.lib.audio.audio_file import read_samples
+from dataset_tools.lib.core.array_file import read_npy, write_npy
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
@@ -237,7 +239,7 @@ def measure(clips: int, part: int) -> dict:
         "looked_up": len(chosen),
         "hours_of_audio": round(float(corpus.lengths.sum()) / 3600, 1),
         **{word: round(seconds, 1) for word, seconds in took.items()},
-        "prints_made": round(clips + (corpus.made - clips) * part),
+        "prints_read": round(clips + (corpus.made - clips) * part),
         "megabytes_before": round(before / 1024),
         "megabytes_peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "songs_named": len(named),
@@ -256,37 +258,44 @@ def compile_search(index: CodeIndex) -> None:
     index.find_others(0, np.zeros((100, BANDS), np.float32), SAME_RECORDING)
 
 
-def time_fingerprint() -> float:
-    """Milliseconds to read 12.5 s of audio and compute its fingerprint."""
+def time_fingerprint() -> dict[str, float]:
+    """Milliseconds to read 12.5 s of audio and compute its fingerprint, and to read a kept one."""
     audio = synthesise(compose(1, "house", seconds=16.0), SAMPLE_RATE)[: round(12.5 * SAMPLE_RATE)]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip.wav"
+        path, kept = Path(folder) / "clip.wav", Path(folder) / "clip.npy"
         soundfile.write(path, audio, SAMPLE_RATE, subtype="FLOAT")
-        begin = time.process_time()
-        for _ in range(FINGERPRINTS):
-            fingerprint(read_samples(path).audio[:, 0])
-        return 1000 * (time.process_time() - begin) / FINGERPRINTS
+
+        def milliseconds(act: Callable[[], object]) -> float:
+            begin = time.process_time()
+            for _ in range(FINGERPRINTS):
+                act()
+            return round(1000 * (time.process_time() - begin) / FINGERPRINTS, 2)
+
+        make = lambda: fingerprint(read_samples(path).audio[:, 0])
+        write_npy(kept, make())
+        return {
+            "fingerprint_milliseconds": milliseconds(make),
+            "reading_milliseconds": milliseconds(lambda: read_npy(kept)),
+        }
 
 
-def total_seconds(row: dict, milliseconds: float) -> float:
-    """Of the whole comparison, with the fingerprints."""
+def total_seconds(row: dict, *, fingerprints: bool) -> float:
+    """Of the whole comparison, with or without making and reading the fingerprints."""
     parts = [row[word] for word in ("index_seconds", "compiling_seconds", "search_seconds", "comparison_seconds")]
-    return sum(parts) + row["prints_made"] * milliseconds / 1000
+    of_prints = row["clips"] * row["fingerprint_milliseconds"] + row["prints_read"] * row["reading_milliseconds"]
+    return sum(parts) + of_prints / 1000 * fingerprints
 
 
 def fit(rows: list[dict]) -> dict:
-    """Slope of the logarithms of time and clips, the time for GOAL clips, and that of their fingerprints, of which each clip needs as many
-    as in the largest corpus here."""
-    clips, seconds = [row["clips"] for row in rows], [total_seconds(row, 0) for row in rows]
-    slope, offset = np.polyfit(np.log(clips), np.log(seconds), 1)
-    minutes = float(np.exp(offset + slope * np.log(GOAL))) / 60
-    last = max(rows, key=lambda row: row["clips"])
-    of_prints = GOAL * last["prints_made"] / last["clips"] * last["fingerprint_milliseconds"] / 60_000
-    return {
-        "slope": round(float(slope), 3),
-        f"minutes_for_{GOAL}": round(minutes, 1),
-        f"minutes_of_fingerprints_for_{GOAL}": round(of_prints, 1),
-    }
+    """Slope of the logarithms of time and clips, and the time for GOAL clips, without fingerprints and with them."""
+    clips = [row["clips"] for row in rows]
+    found = {}
+    for words, fingerprints in (("", False), ("_with_fingerprints", True)):
+        seconds = [total_seconds(row, fingerprints=fingerprints) for row in rows]
+        slope, offset = np.polyfit(np.log(clips), np.log(seconds), 1)
+        minutes = float(np.exp(offset + slope * np.log(GOAL))) / 60
+        found |= {f"slope{words}": round(float(slope), 3), f"minutes_for_{GOAL}{words}": round(minutes, 1)}
+    return found
 
 
 def processor() -> str:
@@ -309,13 +318,13 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     kept = json.loads(args.out.read_text())["sizes"] if args.out.exists() else []
     rows = {row["clips"]: row for row in kept}
-    milliseconds = round(time_fingerprint(), 2)
+    milliseconds = time_fingerprint()
     for clips in args.sizes:
         command = [sys.executable, "-m", "benchmarks.fingerprint_scale", "--one", str(clips), "--part", str(args.part)]
         row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        row["fingerprint_milliseconds"] = milliseconds
-        row["milliseconds_a_clip"] = round(1000 * total_seconds(row, 0) / clips, 1)
-        row["milliseconds_a_clip_with_fingerprints"] = round(1000 * total_seconds(row, milliseconds) / clips, 1)
+        row |= milliseconds
+        for words, fingerprints in (("", False), ("_with_fingerprints", True)):
+            row[f"milliseconds_a_clip{words}"] = round(1000 * total_seconds(row, fingerprints=fingerprints) / clips, 1)
         rows[clips] = row
         print(json.dumps(row), flush=True)
         result = {"processor": processor(), "threads": 1, "sizes": [rows[size] for size in sorted(rows)]}

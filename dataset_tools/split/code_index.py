@@ -7,6 +7,7 @@ The time of a query must not grow with the corpus. So each bucket of the index k
 often enough for a clip is not checked again.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -38,6 +39,8 @@ CHECK_REACH = 16
 """Frames before and after a window whose bits are compared: with the window's, 3.3 s."""
 MIN_CHECKED = 75
 """Least number of bits of either clip that are compared."""
+SORTED_AT_ONCE = 1 << 20
+"""About so many windows."""
 KEPT_PER_SONG = 16
 """Windows of one song in a bucket."""
 TABLES = 2
@@ -79,6 +82,24 @@ class _Signs(NamedTuple):
     """(frames,) uint64: bits that are not 0."""
     begins: np.ndarray
     """(fingerprints + 1,) int64: first frame of each."""
+
+
+class _GrowingSigns:
+    """`_Signs` to which fingerprints are added."""
+
+    def __init__(self) -> None:
+        self._signs, self._heard, self._begins = bytearray(), bytearray(), [0]
+
+    def add(self, signs: np.ndarray, heard: np.ndarray) -> None:
+        """Both (frames,) uint64."""
+        self._signs += signs.tobytes()
+        self._heard += heard.tobytes()
+        self._begins.append(self._begins[-1] + len(signs))
+
+    def finish(self) -> _Signs:
+        """All that were added."""
+        signs, heard = np.frombuffer(self._signs, np.uint64), np.frombuffer(self._heard, np.uint64)
+        return _Signs(signs, heard, np.array(self._begins))
 
 
 class _Windows(NamedTuple):
@@ -133,37 +154,46 @@ class CodeIndex:
         self.number_of = {clip_id: number for number, clip_id in enumerate(self.ids)}
         self.songs = np.unique([song_of[clip_id] for clip_id in self.ids], return_inverse=True)[1].astype(np.int32)
         """(clips,) int32, the number of each clip's song."""
-        codes: list[np.ndarray] = []
-        clips: list[np.ndarray] = []
-        frames: list[np.ndarray] = []
-        bits: list[tuple[np.ndarray, np.ndarray]] = []
+        codes, clips, frames = bytearray(), bytearray(), bytearray()  # which grow in place, unlike many small arrays
+        bits = _GrowingSigns()
         squares = np.zeros(BAND_TERMS * TIME_TERMS)
         for number, clip_id in enumerate(progress(self.ids, label, unit="clip")):
             values = fingerprints[clip_id]
             described, starts = describe_clip(values, STRIDE)
             squares += np.sum(described.astype(np.float64) ** 2, axis=0)
-            codes.append(encode(described))
-            clips.append(np.full(len(starts), number, np.int32))
-            frames.append(starts.astype(np.int32))
-            bits.append(pack_changed(values, 1.0, 0))
-        windows = sum(len(part) for part in codes)
+            codes += encode(described).tobytes()
+            clips += np.full(len(starts), number, np.int32).tobytes()
+            frames += starts.astype(np.int32).tobytes()
+            bits.add(*pack_changed(values, 1.0, 0))
+        windows = len(clips) // 4
         self.scale = (np.sqrt(squares / max(1, windows)) + 1e-9).astype(np.float32)
         """Root mean square of each term."""
         self.limits = limits or choose_limits(windows)
-        self.bits = _join_bits(bits)
-        windows_of = _join(codes), _join(clips), _join(frames)
+        self.bits = bits.finish()
+        windows_of = (
+            np.frombuffer(codes, np.uint64).reshape(-1, 2),
+            np.frombuffer(clips, np.int32),
+            np.frombuffer(frames, np.int32),
+        )
         self.tables = [self._sort(*windows_of, table) for table in range(TABLES)]
 
     def _sort(self, codes: np.ndarray, clips: np.ndarray, frames: np.ndarray, table: int) -> _Postings:
-        keys = (codes[:, 0] >> np.uint64(TABLE_BITS * table)) & np.uint64((1 << self.limits.key_bits) - 1)
-        buckets = ((keys * SPREAD) >> np.uint64(64 - self.limits.bucket_bits)).astype(np.int64)
-        place = buckets * (int(self.songs.max(initial=0)) + 1) + self.songs[clips]
-        order = np.argsort(place, kind="stable")
-        place = place[order]
-        kept = np.ones(len(place), bool)
-        kept[KEPT_PER_SONG:] = place[KEPT_PER_SONG:] != place[:-KEPT_PER_SONG]
-        order = order[kept]
-        counts = np.bincount(buckets[order], minlength=1 << self.limits.bucket_bits)
+        key_mask = np.uint64((1 << self.limits.key_bits) - 1)
+        buckets = _find_buckets(codes, np.uint64(TABLE_BITS * table), key_mask, np.uint64(64 - self.limits.bucket_bits))
+        counts, orders = np.zeros(1 << self.limits.bucket_bits, np.int32), []
+        parts = 1 + len(codes) // SORTED_AT_ONCE
+        edges = (np.arange(parts + 1) << self.limits.bucket_bits) // parts
+        for low, high in itertools.pairwise(edges):  # one range of buckets after the other, which takes less memory
+            rows = np.flatnonzero((buckets >= low) & (buckets < high)).astype(np.int32)
+            place = buckets[rows] * np.int64(self.songs.max(initial=0) + 1) + self.songs[clips[rows]]
+            order = np.argsort(place, kind="stable")
+            rows, place = rows[order], place[order]
+            kept = np.ones(len(place), bool)
+            kept[KEPT_PER_SONG:] = place[KEPT_PER_SONG:] != place[:-KEPT_PER_SONG]
+            orders.append(rows[kept])
+            counts[low:high] = np.bincount(buckets[orders[-1]] - low, minlength=high - low)
+        del buckets
+        order = np.concatenate(orders)
         begins = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         return _Postings(begins, codes[order], clips[order], frames[order])
 
@@ -171,7 +201,10 @@ class CodeIndex:
         """Numbers (N,) of the clips of other songs that may be the same recording as clip `number` or a slower copy of it, and how well
         they agree (N,). values: its log energies. least: score of the same recording."""
         described, frames, changes = describe_changes(values, QUERY_STRIDE)
-        bits = _join_bits([pack_changed(values, tempo, shift) for tempo, shift in QUERIES])
+        growing = _GrowingSigns()
+        for tempo, shift in QUERIES:
+            growing.add(*pack_changed(values, tempo, shift))
+        bits = growing.finish()
         codes, certain = encode(described), np.abs(described) / self.scale
         scores, named = np.full(len(self.songs), -1.0), np.zeros(int(self.songs.max()) + 1, np.int32)
         for table, postings in enumerate(self.tables):
@@ -184,6 +217,15 @@ class CodeIndex:
             )  # fmt: skip
         found = np.flatnonzero(scores >= self.limits.check_share * least)
         return found, scores[found]
+
+
+@numba.njit
+def _find_buckets(codes, first_bit, key_mask, far):
+    """Bucket of each code (windows,) int32."""
+    buckets = np.empty(len(codes), np.int32)
+    for row in range(len(codes)):
+        buckets[row] = (((codes[row, 0] >> first_bit) & key_mask) * SPREAD) >> far
+    return buckets
 
 
 @numba.njit
@@ -211,20 +253,6 @@ def pack_changed(values, stretch, shift):
             clear |= np.uint64(abs(change) > MIN_CHANGE) << np.uint64(row)
         signs[frame], heard[frame] = ones, clear
     return signs, heard
-
-
-def _join(parts: list[np.ndarray]) -> np.ndarray:
-    """All parts in one array. The list is emptied, so that they are not in memory twice."""
-    joined = np.concatenate(parts)
-    parts.clear()
-    return joined
-
-
-def _join_bits(parts: list[tuple[np.ndarray, np.ndarray]]) -> _Signs:
-    begins = np.concatenate([[0], np.cumsum([len(signs) for signs, _ in parts])]).astype(np.int64)
-    signs, heard = [part for part, _ in parts], [part for _, part in parts]
-    parts.clear()
-    return _Signs(_join(signs), _join(heard), begins)
 
 
 @numba.njit(inline="always")

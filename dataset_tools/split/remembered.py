@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
-KEPT = 2000
-"""Fingerprints that are remembered: 250 MB for clips of 8 s."""
+KEPT = 500
+"""Fingerprints that are remembered: 65 MB for clips of 8 s. All pairs are compared of so many clips."""
 
 
 class RememberedPrints(Mapping[str, np.ndarray]):
