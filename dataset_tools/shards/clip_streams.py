@@ -1,12 +1,12 @@
 """The streams of one clip, from the files of the stages before `shards`: whether and how they fit together, and their numbers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dataset_tools.lib.core.limits import MAX_SHOWN
-from dataset_tools.lib.core.packs import is_stored
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME, window_starts
 from dataset_tools.lib.shard_io.shard_format import MAX_FRAMES, MAX_PEOPLE, ShardClip, check_numbers
 from dataset_tools.lib.shard_io.stream_files import count_audio_frames, read_audio, read_i3d, read_motion, read_pose
@@ -24,16 +24,36 @@ class ClipStreams:
     height: int
     frames: int
     """Number of frames in clips/rows.csv."""
-    pose: Path
-    i3d: Path
-    audio: Path
-    motion: Path
-    """Only some corpora have it."""
+    folders: Mapping[str, Path]
+    """Stream -> folder of the stage that makes it."""
+    has_motion: bool
+    """Only some corpora have body motion."""
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """All files that are read."""
-        return self.pose, self.i3d, self.audio, self.motion
+    def pose(self) -> Path:
+        """The keypoints."""
+        return self.folders["pose"] / f"{self.clip_id}.npy"
+
+    @property
+    def i3d(self) -> Path:
+        """The features."""
+        return self.folders["i3d"] / f"{self.clip_id}.npy"
+
+    @property
+    def audio(self) -> Path:
+        """The music."""
+        return self.folders["audio"] / f"{self.clip_id}.wav"
+
+    @property
+    def motion(self) -> Path:
+        """The body motion, if it has one."""
+        return self.folders["pose"] / f"{self.clip_id}.motion.npy"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that are read. As strings: of many clips, paths take longer to make than to look at."""
+        pose, i3d, audio = (f"{self.folders[name]}/{self.clip_id}" for name in ("pose", "i3d", "audio"))
+        return (f"{pose}.npy", f"{i3d}.npy", f"{audio}.wav", *([f"{pose}.motion.npy"] if self.has_motion else []))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +76,7 @@ def measure_fit(streams: ClipStreams, frames_apart: int) -> Fit:
     name = streams.clip_id
     try:
         found = {"pose": read_pose(streams.pose), "i3d": read_i3d(streams.i3d)}
-        if is_stored(streams.motion):
+        if streams.has_motion:
             found["motion"] = read_motion(streams.motion)
         lengths = {"clips": streams.frames} | {word: len(values) for word, values in found.items() if word != "i3d"}
         claimed = count_audio_frames(streams.audio)

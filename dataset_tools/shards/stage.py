@@ -44,24 +44,22 @@ def write_job(job: ShardJob) -> Entry:
     return describe_shard(job.path)
 
 
-def measure_fits(upstream: Upstream, memo: FileMemo, params: Params) -> tuple[dict[str, ClipStreams], dict[str, Fit]]:
-    """(clip id -> streams of each clip that the tables don't refuse, clip id -> fit of every clip), sorted by id. The files of clips that
-    have not changed since an earlier run are not read again."""
-    refusals = {clip_id: upstream.refusal(clip_id) for clip_id in sorted(upstream.clips)}
-    streams = {clip_id: upstream.streams_of(clip_id) for clip_id, reason in refusals.items() if not reason}
+def measure_fits(
+    refusals: dict[str, str], streams: dict[str, ClipStreams], stamped: dict[str, list], memo: FileMemo, params: Params
+) -> dict[str, Fit]:
+    """Clip id -> fit of every clip, sorted by id. The files of clips that have not changed since an earlier run are not read again.
+
+    refusals: why the tables refuse a clip, or ''. streams: of the other clips. stamped: `stamps` of their files.
+    """
     measure = partial(measure_fit, frames_apart=params.max_frames_apart)
     name_of = {i: f"fit {VERSION} {i} {s.frames} {params.max_frames_apart}" for i, s in streams.items()}
-    known = {i: Fit(**fit) for i, s in streams.items() if (fit := memo.recall(name_of[i], s.files))}
+    known = {i: Fit(**fit) for i, s in streams.items() if (fit := memo.recall_stamped(name_of[i], stamped[i]))}
     todo = [clip for clip_id, clip in streams.items() if clip_id not in known]
-    before = [stamps(clip.files) for clip in todo]
-    for clip, stamped, fit in zip(
-        todo, before, run_all(measure, todo, params.workers, "shards: checking"), strict=True
-    ):
+    for clip, fit in zip(todo, run_all(measure, todo, params.workers, "shards: checking"), strict=True):
         known[clip.clip_id] = fit
         if not fit.reason:
-            memo.keep(name_of[clip.clip_id], asdict(fit), stamped, own=True)
-    fits = {clip_id: known[clip_id] if clip_id in known else Fit(reason=reason) for clip_id, reason in refusals.items()}
-    return streams, fits
+            memo.keep(name_of[clip.clip_id], asdict(fit), stamped[clip.clip_id], own=True)
+    return {clip_id: known[clip_id] if clip_id in known else Fit(reason=reason) for clip_id, reason in refusals.items()}
 
 
 def plan_shards(upstream: Upstream, fits: Mapping[str, Fit], params: Params) -> list[ShardRow]:
@@ -88,7 +86,10 @@ def build_shards(layout: Layout, params: Params) -> list[ShardRow]:
     stay.
     """
     upstream, memo = read_upstream(layout), FileMemo(layout.memo("shards"))
-    streams, fits = measure_fits(upstream, memo, params)
+    refusals = {clip_id: upstream.refusal(clip_id) for clip_id in sorted(upstream.clips)}
+    streams = {clip_id: upstream.streams_of(clip_id) for clip_id, reason in refusals.items() if not reason}
+    stamped = {clip_id: stamps(clip.files) for clip_id, clip in streams.items()}
+    fits = measure_fits(refusals, streams, stamped, memo, params)
     rows = plan_shards(upstream, fits, params)
     kept = {row.id: fits[row.id] for row in rows if row.status == "ok"}
     _check_success(layout, rows, params)
@@ -105,7 +106,7 @@ def build_shards(layout: Layout, params: Params) -> list[ShardRow]:
     rate = upstream.motion_rate(kept)
     jobs = make_jobs(layout, rows, attrs, lambda row: partial(load_streams, streams[row.id], row.frames, rate), rate)
     entries = {}
-    keys = {name: _job_key(job, inside, streams) for name, (job, inside) in jobs.items()}
+    keys = {name: _job_key(job, inside, streams, stamped) for name, (job, inside) in jobs.items()}
     for name, (job, _) in jobs.items():
         known = memo.recall(str(job.path), (job.path,))
         if known and known[0] == keys[name]:
@@ -137,9 +138,11 @@ def make_jobs(
     }  # fmt: skip
 
 
-def _job_key(job: ShardJob, rows: list[ShardRow], streams: Mapping[str, ClipStreams]) -> str:
+def _job_key(
+    job: ShardJob, rows: list[ShardRow], streams: Mapping[str, ClipStreams], stamped: Mapping[str, list]
+) -> str:
     """Hash of everything that a shard depends on: it is the same only if no file of its clips has changed."""
-    clips = [[row.frames, asdict(streams[row.id]), stamps(streams[row.id].files)] for row in rows]
+    clips = [[row.frames, vars(streams[row.id]), stamped[row.id]] for row in rows]
     return item_key(VERSION, job.attrs, job.motion_rate, clips)
 
 

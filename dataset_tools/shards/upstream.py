@@ -13,6 +13,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import SIDE
 from dataset_tools.lib.core.names import SPLITS
+from dataset_tools.lib.core.packs import stored_names
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.shard_io.shard_format import JOINTS
 from dataset_tools.pose.rows import PoseRow
@@ -53,18 +54,22 @@ class Upstream:
 
     def streams_of(self, clip_id: str) -> ClipStreams:
         """A clip that is not refused, with the paths of its streams."""
-        clip, folder = self.clips[clip_id], self.folders
+        clip = self.clips[clip_id]
         return ClipStreams(
             clip_id=clip_id, song=clip.song_id, genre=clip.genre, split=self.splits[clip_id],
             width=clip.width, height=clip.height, frames=clip.frames,
-            pose=folder["pose"] / f"{clip_id}.npy", i3d=folder["i3d"] / f"{clip_id}.npy",
-            audio=folder["audio"] / f"{clip_id}.wav", motion=folder["pose"] / f"{clip_id}.motion.npy",
+            folders=self.folders, has_motion=f"{clip_id}.motion.npy" in self.motions,
         )  # fmt: skip
 
     @cached_property
     def folders(self) -> dict[str, Path]:
         """Stream -> folder of the stage that makes it."""
         return {name: self.layout.stage(name) for name in STREAM_ROWS}
+
+    @cached_property
+    def motions(self) -> set[str]:
+        """Names of the files of body motion."""
+        return set(stored_names(self.folders["pose"], ".motion.npy"))
 
     def weights(self, stream: str) -> str:
         """The weights that computed a stream. Raises UserError if they are not the same for all clips."""

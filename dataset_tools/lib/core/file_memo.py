@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_tools.lib.core.atomic import publish, write_text
+from dataset_tools.lib.core.collection import no_collection
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.packs import find_part
 from dataset_tools.lib.core.progress import progress
@@ -67,8 +68,12 @@ class FileMemo:
 
     def recall(self, name: str, files: Iterable[Path | str]) -> Any:
         """The value of `name` if all its files are as they were; else None. A file that was missing must still be missing."""
+        return self.recall_stamped(name, stamps(files)) if name in self._known else None
+
+    def recall_stamped(self, name: str, stamps: list[Stamp | None]) -> Any:
+        """As `recall`, for files of which `stamps` are known already."""
         found = self._known.get(name)
-        if found is None or [_stamp(file) for file in files] != found[1]:
+        if found is None or stamps != found[1]:
             return None
         self._kept[name] = found
         return found[0]
@@ -136,7 +141,7 @@ class FileMemo:
             pass
 
 
-def stamps(files: Iterable[Path]) -> list[Stamp | None]:
+def stamps(files: Iterable[Path | str]) -> list[Stamp | None]:
     """For each file: bytes, time of modification and of change in ns, and inode; for one in a pack: bytes, 0, 0, sha256; None for a missing
     file and one in packs with a damaged index."""
     return [_stamp(file) for file in files]
@@ -159,6 +164,7 @@ def _are_settled(stamps: list[Stamp | None]) -> bool:
     return newest < time.time_ns() - SETTLED * 1e9
 
 
+@no_collection()
 def _load(path: Path) -> dict[str, list]:
     try:
         version, known = json.loads(path.read_text(encoding="utf-8"))

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
 from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.collection import no_collection
 from dataset_tools.lib.core.csv_file import detect_separator, iterate_rows
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import (
@@ -212,6 +213,7 @@ class Scan(NamedTuple, Generic[R]):
         return good + [tuple(cells.get(name, "") for name in names) for cells in self.broken]
 
 
+@no_collection()
 def scan_records(path: Path, record: type[R], *, extra: bool = True, together: tuple[str, ...] = ()) -> Scan[R]:
     """Read a CSV file of records as far as possible, with one line for each cell, row or header that breaks a rule of `read_records`.
 
@@ -240,20 +242,21 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
         doubts.append(f"{path}: unknown column '{printable(unknown[0])}'; expected {', '.join(hints)}")
     if doubts:
         return Scan([], lacking + doubts)
+    columns = [(field.name, hints[field.name], _is_required(field)) for field in fields]
     records, broken, problems, seen = [], [], list(lacking), set()
     for number, cells in rows:
-        raw = dict(zip(header, cells + [""] * len(header)))
+        raw = dict(zip(header, cells + [""] * (len(header) - len(cells))))
         if any(cells[len(header) :]):  # the cells can't be assigned to columns
             advice = f"put a text that contains '{separator}' in quotes"
             item, rules = None, [f"{len(cells)} cells, but {len(header)} columns; {advice}"]
         else:
-            item, rules = _parse_record(raw, record, fields, hints, separator)
+            item, rules = _parse_record(raw, record, columns, separator)
         key = to_nfc(raw.get(fields[0].name, ""))
         if key in seen and (key or not rules):
             rules.append(f"{fields[0].name} '{printable(key)}' occurs twice; ids must be unique")
         seen.add(key)
-        problems += [f"{path} row {number}: {rule}" for rule in rules]
         if rules or lacking:
+            problems += [f"{path} row {number}: {rule}" for rule in rules]
             broken.append(raw)
         elif item is not None:
             records.append(item)
@@ -261,30 +264,34 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
 
 
 def _parse_record(
-    raw: dict[str, str], record: type[R], fields: tuple, hints: dict, separator: str
+    raw: dict[str, str], record: type[R], columns: list[tuple[str, Any, bool]], separator: str
 ) -> tuple[R | None, list[str]]:
-    """(the record of a row's cells, one line for each rule that they break). Use the record only if there are no such lines.
+    """(the record of a row's cells, one line for each rule that they break). Use the record only if there are no such lines. columns:
+    name, type, and whether it must be there.
 
     A cell that can't be read is replaced by a valid value, so that the other rules of the record are checked too.
     """
     values, rules = {}, []
-    for field in fields:
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    for name, kind, required in columns:
         try:
-            if field.name in raw:
-                values[field.name] = _convert(raw[field.name], hints[field.name], field.name, separator)
+            if name in raw:
+                values[name] = _convert(raw[name], kind, name, separator)
             elif required:
-                values[field.name] = _stand_in(hints[field.name])
+                values[name] = _stand_in(kind)
         except ValueError as err:
             rules.append(str(err))
             if required:
-                values[field.name] = _stand_in(hints[field.name])
+                values[name] = _stand_in(kind)
     try:
         return record(**values), rules
     except BrokenRules as err:
         return None, rules + err.rules
     except ValueError as err:
         return None, [*rules, str(err)]
+
+
+def _is_required(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _stand_in(kind: type) -> object:
