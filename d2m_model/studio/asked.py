@@ -175,12 +175,16 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
 
 def follow_dancer(jobs: Jobs, job: Job, dancer: int) -> None:
     """Find the beats of another dancer. Undo brings back the dancer and the current beats. Raises UserError for a dancer who is not there."""
-    pose = job.done("pose")
-    if pose is None or dancer >= pose.result["people"]:
-        raise UserError("no such dancer")
+    _check_dancer(job, dancer)
     if job.done("rhythm"):
         write_history(job.history, beats_history(job), read_beats(job.beats))
     _follow(jobs, job, dancer, {})
+
+
+def _check_dancer(job: Job, dancer: int) -> None:
+    pose = job.done("pose")
+    if pose is None or dancer >= pose.result["people"]:
+        raise UserError("no such dancer")
 
 
 def _follow(jobs: Jobs, job: Job, dancer: int, arguments: dict[str, Any]) -> None:
@@ -199,12 +203,15 @@ def save_beats(jobs: Jobs, job: Job, asked: SaveRequest) -> History | None:
     """Write the person's beats and, if the request says it, how they were edited. Returns the history that was written. If an undone
     edit changed the dancer, the earlier dancer is followed again.
 
-    Raises UserError for beats outside of the video, and Outdated where another page saved meanwhile.
+    Raises UserError for beats outside of the video and a dancer who is not there, and Outdated where another page saved meanwhile.
     """
     before = beats_history(job)
     old, found = read_beats(job.beats), read_beats(job.found_beats)
     history, known = None, old
     if asked.history:
+        for step in asked.history.steps:
+            if step.dancers:
+                _check_dancer(job, max(step.dancers))
         history = edited(before, asked.history)
         beats, downbeats, strength = map(np.array, (history.beats, history.downbeats, history.strength))
         try:
@@ -274,7 +281,9 @@ def _edited(job: Job, asked: BeatsRequest) -> Beats:
 
 def _times_to_snap_to(job: Job, to: str | int) -> list[float]:
     if to == "motion":
-        return motion_of(job)["kinematic"]
+        if not (moments := motion_of(job)["kinematic"]):
+            raise UserError("the motion has no moment to snap to: no dancer was seen who moves; snap to something else")
+        return moments
     beats = _times_of(drawing_of(job, str(to)), "beats")
     if not beats:
         raise UserError("no beat was found in this audio; snap to another")

@@ -58,12 +58,14 @@ def _job_line(jobs: Jobs, job: Job) -> dict[str, Any]:
     takes = [t for t in job.tasks.values() if t.kind in WHAT and t.state == "done"]
     return {
         "id": job.id, "name": job.name, "seconds": read and read.result["seconds"], "takes": len(takes),
-        "busy": _busy(job), "changed": job.last_asked // 10**9,
+        "busy": _busy(jobs, job), "changed": job.last_asked // 10**9,
     }  # fmt: skip
 
 
-def _busy(job: Job) -> bool:
-    return any(task.state == "waiting" for task in job.tasks.values())
+def _busy(jobs: Jobs, job: Job) -> bool:
+    """Whether anything of a job waits or runs, also one that was cancelled and has not stopped yet."""
+    now = jobs.running
+    return (now is not None and now.job is job) or any(task.state == "waiting" for task in job.tasks.values())
 
 
 def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
@@ -89,8 +91,10 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
             "id": job.id,
             "name": job.name,
             "revision": job.revision,
-            "busy": _busy(job),
+            "busy": _busy(jobs, job),
             "steps": {step: part(job.tasks[step]) for step in STEPS} | {"music": music},
+            # Whether the current beats stay while, after an undo, their dancer is followed again.
+            "keeps_beats": bool(job.tasks["rhythm"].arguments.get("keep")),
             "notes": list(dict.fromkeys(note for task in sorted(job.tasks.values(), key=lambda t: t.asked) for note in task.notes)),
             "video": read and {"fps": FPS} | {k: read.result[k] for k in ("frames", "seconds", "width", "height", "sound", "lufs")},
             "dancers": [{"index": n, "seen": seen} for n, seen in enumerate(pose.result["seen"])] if pose else [],
@@ -110,6 +114,9 @@ def _task_view(jobs: Jobs, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
     running = jobs.is_running(task)
     return {
         "state": "running" if running else task.state,
+        "stopping": bool(running and jobs.running and jobs.running.cancelled),
+        # Tells it from an earlier one of this key; as text, because JavaScript's numbers are too short.
+        "asked": str(task.asked),
         "found": task.result.get("found", ""),
         "error": task.error,
         "progress": jobs.running.progress if running and jobs.running else None,
@@ -170,8 +177,6 @@ def export_view(job: Job, task: Task) -> dict[str, Any]:
         "kind": kind,
         "take": take,
         "file": file,
-        # Tells it from an earlier one of this name; as text, because JavaScript's numbers are too short.
-        "asked": str(task.asked),
     }
 
 
@@ -190,15 +195,19 @@ def beats_view(job: Job) -> dict[str, Any]:
         "downbeats": beats.downbeats.tolist(),
         "seconds": beats.seconds,
         "tempo": beats.tempo,
-        "edited": not same_beats(beats, found),
+        "edited": (edited := not same_beats(beats, found)),
+        "invented": not edited and job.tasks["rhythm"].result.get("invented") is True,
     }
 
 
 def history_view(history: History) -> dict[str, Any]:
-    """The edits of the beats, for a page that opens the job: times and down-beats, without strengths."""
+    """The edits of the beats, for a page that opens the job: times, down-beats and dancers, without strengths."""
     pairs = lambda marks: [mark[:2] for mark in marks]
-    steps = [{"label": s.label, "removed": pairs(s.removed), "added": pairs(s.added)} for s in history.steps]
-    return history.model_dump(include={"version", "at", "beats", "downbeats"}) | {"steps": steps}
+    steps = [
+        {"label": s.label, "removed": pairs(s.removed), "added": pairs(s.added), "dancers": s.dancers}
+        for s in history.steps
+    ]
+    return history.model_dump(include={"version", "at", "beats", "downbeats", "dancer"}) | {"steps": steps}
 
 
 def pose_blocks(job: Job) -> tuple[int, Iterator[bytes]]:

@@ -39,6 +39,7 @@ export const counted = (number, thing) => `${number} ${thing}${number === 1 ? ''
 // "cut: 120 of 246 frames"; seconds ("s", "s of music") have no plural.
 export const farWords = ({ label, done, total, unit }) => `${label}: ${done}${total ? ` of ${/^s( |$)/.test(unit) ? `${total} ${unit}` : counted(total, unit)}` : ''}`;
 export const STATES = { waiting: 'waits', running: 'at work', done: '', failed: 'failed', cancelled: 'cancelled' };
+export const STOPPING = 'is being cancelled …';
 export const wait = time => new Promise(done => setTimeout(done, time));
 
 // Sets the options of a select, [[value, text], …]; keeps the choice if it is still there.

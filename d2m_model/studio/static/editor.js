@@ -49,21 +49,22 @@ export class Editor {
 
   changed(label) {
     if (this.chosen !== null && this.index < 0) this.chosen = null;
-    this.player.setBeats(this.list);
+    this.player.setBeats(this.beats.shown);
     this.draw();
     if (label) say(`${label[0].toUpperCase()}${label.slice(1)}. ${this.list.length} beats.`);
   }
 
   draw() {
     const { beats, beat } = this, ready = beats.ready;
-    this.timeline.setBeats(this.list, this.index);
+    this.timeline.setBeats(this.beats.shown, this.index);
     const { undoable, redoable } = beats.history;
     $('undo').disabled = !ready || !undoable;
     $('redo').disabled = !ready || !redoable;
     $('undo').title = undoable ? `undo: ${undoable.label}` : '';
     $('redo').title = redoable ? `do again: ${redoable.label}` : '';
     for (const id of ['beat-earlier', 'beat-later', 'beat-down', 'beat-delete']) $(id).disabled = !beat;
-    for (const id of ['beat-add', 'tap', 'beat-before', 'beat-after', 'beats-halve', 'beats-double', 'beats-shift', 'beats-tempo', 'beats-snap', 'beats-reset']) $(id).disabled = !ready;
+    for (const id of ['beat-add', 'tap', 'beat-before', 'beat-after', 'beats-halve', 'beats-double', 'beats-shift', 'beats-tempo', 'beats-reset']) $(id).disabled = !ready;
+    $('beats-snap').disabled = !ready || !this.snaps;
     $('beat-down').setAttribute('aria-pressed', Boolean(beat?.down));
     write($('beat-told'), beat ? `${this.describe()}` : 'no beat selected');
     write($('saved'), !ready ? '' : beats.unsaved ? 'saving …' : undoable ? 'saved' : '');
@@ -88,7 +89,10 @@ export class Editor {
     this.draw();
   }
 
-  sources(pairs) { options($('snap-to'), pairs); }
+  sources(pairs) {
+    this.snaps = pairs.length > 0;
+    options($('snap-to'), pairs);
+  }
 
   // pointed: with a click on it, which also goes there, like a click beside it. A loop, in which beats are heard and corrected, goes on.
   select(index, pointed = false) {
@@ -104,17 +108,18 @@ export class Editor {
   next(step) {
     if (!this.list.length) return say('There are no beats.');
     let index = this.index + step;
-    if (this.index < 0 || (this.player.playing)) {
+    const fromHead = this.index < 0 || this.player.playing;
+    if (fromHead) {
       const place = this.player.position();
       index = step > 0 ? this.list.findIndex(beat => beat.time > place + 1e-4) : this.list.findLastIndex(beat => beat.time < place - 1e-4);
       if (index < 0 && step > 0) index = this.list.length;
     }
-    if (index < 0 || index >= this.list.length) return say(step > 0 ? 'This is the last beat.' : 'This is the first beat.');
+    if (index < 0 || index >= this.list.length) return say(fromHead ? `There is no beat ${step > 0 ? 'after' : 'before'} the play head.` : step > 0 ? 'This is the last beat.' : 'This is the first beat.');
     this.select(index);
   }
 
   add(time = this.player.position()) {
-    if (!this.beats.ready) return say('There are no beats yet.');
+    if (!this.beats.ready) return say('The beats are not there yet.');
     const near = this.list.findIndex(beat => Math.abs(beat.time - time) < NEAR);
     if (near >= 0) return this.select(near);
     time = round(Math.min(time, this.beats.seconds - 1e-3));
@@ -192,7 +197,7 @@ export class Editor {
     this.changing = true;
     try {
       const done = await this.beats.change(label, operation, inverse);
-      if (!done) say(done === null ? 'You edited a beat meanwhile: your edit is kept, the change is not.' : 'The beats stay as they are.');
+      if (!done) say(done === null ? 'You edited a beat meanwhile: your edit is kept, the change is not.' : `The beats stay as they are${operation.operation === 'snap' ? ': each has a place to snap to already, or none within 0.12 s' : ''}.`);
     } catch (error) {
       complain(error);
     }

@@ -1,7 +1,7 @@
 // Exports: asked for, waited for, downloaded.
 import { $, STATES, complain, make, options, say, show, takeWords } from './dom.js';
-import { post } from './api.js';
-import { refresh } from './state.js';
+import { answering, post } from './api.js';
+import { refresh, state } from './state.js';
 
 const WORDS = { video: 'video', wav: 'WAV', beats: 'beats (JSON)', midi: 'beats (MIDI)', click: 'click track', project: 'project' }, NEEDS_TAKE = ['video', 'wav'];
 
@@ -66,6 +66,7 @@ export class Exports {
     const take = $('export-take').value, { id } = this.job, mix = kind === 'video' && this.job.video?.sound ? $('mix').valueAsNumber : 0;
     if (!(mix >= 0 && mix <= 1)) return say('The original audio under the take is a number from 0 (none) to 1.', 'bad');
     try {
+      await answering(`The ${WORDS[kind]} will be written`, () => state.id !== id);
       if (this.beats.ready) await this.beats.save();
       const { name, asked } = await post(`/api/jobs/${id}/exports`, { kind, take: NEEDS_TAKE.includes(kind) ? Number(take) : null, ...(mix ? { mix } : {}) });
       this.wanted.set(name, asked);

@@ -59,6 +59,7 @@ export class Timeline extends EventTarget {
 
   // For fingers: the marker under an event, also where beats are too close to be touched themselves.
   markerAt(event) {
+    if (event.clientY > this.wave.getWrapper().getBoundingClientRect().bottom - RULER) return undefined; // a region is drawn from the numbers
     if (!this.close) return this.markers.find(marker => marker.element.contains(event.target));
     const time = this.timeOf(event), width = this.wave.getWrapper().clientWidth / this.seconds;
     return this.markers.find(marker => Math.abs(marker.start - time) * width <= Math.min(HIT, marker.gap * width / 2) / 2);
