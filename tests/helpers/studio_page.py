@@ -67,3 +67,15 @@ class Page:
 
     def sound(self, number: int) -> np.ndarray:
         return soundfile.read(io.BytesIO(self.studio.read(f"/api/jobs/{self.job}/sound/{number}")), dtype="int16")[0]
+
+
+def swipe(mine: Page, x: float, y: float, dx: float, dy: float) -> None:
+    """A finger that is put down, waits, and moves slowly."""
+    speak = mine.page.context.new_cdp_session(mine.page).send
+    at = lambda share: [{"x": x + share * dx, "y": y + share * dy}]
+    speak("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": at(0)})
+    time.sleep(0.15)
+    for k in range(1, 21):
+        speak("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": at(k / 20)})
+        time.sleep(0.02)
+    speak("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})

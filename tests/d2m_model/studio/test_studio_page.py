@@ -1,12 +1,11 @@
 """The studio's page: what stays in sight, names of takes, undo in another browser, fingers, the ruler, the sound after a jump."""
 
 import re
-import time
 
 import av
 import pytest
 
-from tests.helpers.studio_page import BROWSER, Page
+from tests.helpers.studio_page import BROWSER, Page, swipe
 from tests.helpers.studio_server import Studio, studio_root
 from tests.helpers.within import until
 
@@ -191,18 +190,6 @@ def test_undo_brings_back_the_dancer_and_exactly_the_beats(opened, studio):
 
 
 # Fingers
-
-
-def swipe(mine, x: float, y: float, dx: float, dy: float) -> None:
-    """A finger that is put down, waits, and moves slowly."""
-    speak = mine.page.context.new_cdp_session(mine.page).send
-    at = lambda share: [{"x": x + share * dx, "y": y + share * dy}]
-    speak("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": at(0)})
-    time.sleep(0.15)
-    for k in range(1, 21):
-        speak("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": at(k / 20)})
-        time.sleep(0.02)
-    speak("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def to_top(mine) -> None:

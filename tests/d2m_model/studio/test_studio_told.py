@@ -20,7 +20,7 @@ from d2m_model.studio.work import beats_with
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel.worker_process import ProcessLost
 from tests.d2m_model.studio.conftest import TOKEN, finished_job
-from tests.helpers.studio_page import BROWSER, Page
+from tests.helpers.studio_page import BROWSER, Page, swipe
 from tests.helpers.within import until
 
 pytestmark = [pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine"), pytest.mark.timeout(120)]
@@ -304,11 +304,6 @@ def test_what_is_out_of_range_or_not_there_is_told(opened):
     assert page.locator("[data-take]").count() == 1
 
 
-def touch(mine, kind: str, x: float | None = None, y: float | None = None) -> None:
-    points = [] if x is None else [{"x": x, "y": y}]
-    mine.page.context.new_cdp_session(mine.page).send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-
 def test_a_finger_on_the_numbers_above_the_selected_beat_draws_a_region(opened, stub):
     beats = np.round(np.arange(0.2, 2.9, 0.2), 3)  # close together: then a beat is found by its time
     for path in (stub.mine.beats, stub.mine.found_beats):
@@ -319,11 +314,7 @@ def test_a_finger_on_the_numbers_above_the_selected_beat_draws_a_region(opened, 
     wave, beat = page.locator("#wave").bounding_box(), page.locator('[data-beat="5"]').bounding_box()
     page.touchscreen.tap(beat["x"] + 1, wave["y"] + 40)
     page.locator('[data-beat="5"][data-selected="true"]').wait_for()
-    x, y = beat["x"] + 1, wave["y"] + wave["height"] - 10
-    touch(mine, "touchStart", x, y)
-    for far in range(4, 84, 4):
-        touch(mine, "touchMove", x + far, y)
-    touch(mine, "touchEnd")
+    swipe(mine, beat["x"] + 1, wave["y"] + wave["height"] - 10, 80, 3)
     mine.until("document.getElementById('region-from').value !== ''", 10)
     assert abs(float(page.locator("#region-from").input_value()) - beats[5]) < 0.2
     assert mine.beats() == beats.tolist()
