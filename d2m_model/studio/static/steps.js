@@ -90,15 +90,14 @@ export class Steps {
   async cancel() {
     const { id } = this.job;
     this.cancelling = id;
-    await this.send('cancel', { what: 'all' }, null);
-    if (this.cancelling === id) say('Cancelling …');
+    await this.send('cancel', { what: 'all' }, 'Cancelling …');
   }
 
   async send(what, body, words) {
+    say(words); // before what comes of it is told
     try {
       await post(`/api/jobs/${this.job.id}/${what}`, body);
       await refresh();
-      if (words) say(words);
     } catch (error) {
       this.cancelling = null;
       complain(error);

@@ -141,9 +141,9 @@ export class Takes {
   }
 
   async again(number) {
+    say(`Take ${number} is being made again.`);
     try {
       await post(`/api/jobs/${this.job.id}/again`, { number });
-      say(`Take ${number} is being made again.`);
     } catch (error) { complain(error); }
     refresh();
   }
