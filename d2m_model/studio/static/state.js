@@ -41,7 +41,7 @@ function tell(marks) {
 }
 
 // What of a job runs and waits.
-const working = job => job && JSON.stringify([...Object.values(job.steps), ...job.takes, ...job.sounds, ...job.exports].map(part => part.state));
+const working = job => JSON.stringify([...Object.values(job.steps), ...job.takes, ...job.sounds, ...job.exports].map(part => part.state));
 
 async function askStudio() {
   state.studio = await get('/api/state', 8000);
@@ -57,7 +57,7 @@ async function poll() {
   try {
     if (id === null || performance.now() - studioAsked > STUDIO || !state.studio) await askStudio();
     const job = id === null ? null : await get(`/api/jobs/${id}`, 8000);
-    if (job && working(job) !== working(state.job)) await askStudio(); // the queue moved on
+    if (job && state.job && working(job) !== working(state.job)) await askStudio(); // the queue moved on
     if (id === state.id) {
       state.job = job;
       tell(marks);

@@ -252,6 +252,7 @@ def test_without_a_server_the_page_says_what_follows_and_claims_no_work(opened, 
     for number in (2, 3):
         work.gates[f"take-{number}"].set()
     mine.wait_for_take(3)
+    assert page.locator("#queue").inner_text() == "", "the header knows it together with the take"
 
 
 def test_taps_replace_invented_beats_and_nothing_snaps_to_a_motion_that_nobody_saw(opened, stub):
