@@ -1,5 +1,5 @@
 // The beats as the person edits them: undo and redo without end, saved to the server with the beats after each edit.
-import { get, insist, post, put } from './api.js';
+import { answering, get, insist, post, put } from './api.js';
 import { History, sorted } from './history.js';
 import { forget, keep, recall } from './unsaved.js';
 
@@ -192,8 +192,10 @@ export class Beats extends EventTarget {
   // the edit that it takes back, if that was the newest one: doubling brings back the beats that halving left out.
   async change(label, operation, inverse = null) {
     if (inverse && this.history.undoable?.label === inverse) return this.edit(label, this.history.before(this.list));
+    const { job } = this;
+    await answering('The beats will be changed', () => this.job !== job);
     await this.save();
-    const version = ++this.version, job = this.job;
+    const version = ++this.version;
     this.operating = true;
     const { beats } = await insist(() => post(`/api/jobs/${job}/beats/change`, { ...operation, ...sent(this.list) })).finally(() => { if (this.job === job) this.operating = false; });
     if (job !== this.job || version !== this.version) return null; // an edit in between wins, and is sent next

@@ -244,10 +244,13 @@ def test_without_a_server_the_page_says_what_follows_and_claims_no_work(opened, 
     page.context.set_offline(True)
     page.locator("#reconnecting").wait_for()
     assert page.locator("#queue").inner_text() == ""
+    page.locator("#beats-halve").click()
+    told(mine, "The server does not answer. The beats will be changed when it answers again.")
     page.locator("#make").click()
     told(mine, "The server does not answer. The music will be asked for when it answers again.")
     page.context.set_offline(False)
-    told(mine, "Take 3 is being made.")
+    mine.saved(lambda beats: len(beats) == 3)
+    page.locator('[data-take="3"]').wait_for()
     assert [take["number"] for take in stub.job(stub.mine.id)["takes"]] == [1, 2, 3]
     for number in (2, 3):
         work.gates[f"take-{number}"].set()
