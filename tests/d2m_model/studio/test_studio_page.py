@@ -516,9 +516,9 @@ def test_on_a_phone_a_doubt_leaves_the_picture_in_sight_and_a_closed_list_stays_
 
     changed_answer(page, job, doubted)
     page.get_by_text("look at this").wait_for()
-    assert page.locator(".advice p").is_hidden() and page.locator("#notes").is_hidden()
+    assert page.locator('[data-step="pose"] .advice p').is_hidden() and page.locator("#notes").is_hidden()
     assert box(page, "#video")[1] <= PORTRAIT["height"]
-    page.get_by_text("What to do").click()
+    page.locator('[data-step="pose"]').get_by_text("What to do").click()
     page.get_by_text("Compare them.").wait_for()
     page.locator("#steps-panel > summary").click()
     page.wait_for_timeout(200)
