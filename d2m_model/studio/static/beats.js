@@ -40,7 +40,7 @@ export class Beats extends EventTarget {
 
   // away: the server has no beats now, because it finds them again.
   get ready() { return this.list !== null && !this.away; }
-  tell(label = '') { this.dispatchEvent(new CustomEvent('change', { detail: { label } })); }
+  tell(label = '', elsewhere = false) { this.dispatchEvent(new CustomEvent('change', { detail: { label, elsewhere } })); }
 
   // Takes the beats that the server tells. version: this.version when the server was asked; later edits win.
   async adopt(job, told, version) {
@@ -82,7 +82,7 @@ export class Beats extends EventTarget {
       this.list = received(told);
       this.mergeable = '';
       this.announced = true;
-      this.tell(again ? this.history.undoable?.label : '');
+      this.tell('', again);
     } catch { /* it is asked again after the next answer */ } finally {
       if (this.job === job) this.asking = false;
     }

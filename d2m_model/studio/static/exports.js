@@ -58,7 +58,7 @@ export class Exports {
       say(`${made.file ?? made.name} is downloaded.`);
     } else if (made.state === 'failed' || made.state === 'cancelled') {
       this.wanted.delete(made.name);
-      say(made.error ?? 'The export was cancelled.', 'bad');
+      complain({ message: made.error ?? 'The export was cancelled.' });
     }
   }
 
