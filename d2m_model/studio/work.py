@@ -182,8 +182,9 @@ def _pose(work: Work) -> dict[str, Any]:
         doubt = True
         found += "; the demo's weights were used"
         advice += (
-            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers be online, or put "
-            f"{better}.pkl into weights/, and open the video again."
+            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers, be online, or put "
+            f"{better}.pkl into the folder weights in the working folder of the studio (docs/weights.md: where to get it); then open "
+            "the video again, as new work. Beats that you corrected stay in this one: JSON under Export takes them to generate --beats."
         )
     return {
         "found": found,
@@ -206,7 +207,8 @@ def _beats(work: Work) -> dict[str, Any]:
     write_beats(work.job.beats, beats_with(work.job.beats, beats) if work.arguments.get("keep") else beats)
     tempo = f", {beats.tempo:.0f} a minute" if beats.tempo else ""
     style = f", most like {likeliest_style(beats)}" if beats.style else ""
-    return {"found": f"{len(beats.beats)} beats{tempo}{style}" if len(beats.beats) else "no beats were found"}
+    count = len(beats.beats)
+    return {"found": f"{count} beat{'s' * (count > 1)}{tempo}{style}" if count else "no beats were found"}
 
 
 def beats_with(path: Path, found: Beats) -> Beats:
