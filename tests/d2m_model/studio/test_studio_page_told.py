@@ -68,6 +68,15 @@ def test_no_name_widens_the_page_of_a_phone(opened, job):
         told["steps"]["pose"] |= {"doubt": True, "found": LONG, "advice": LONG}
         told["dancers"] = [{"index": 0, "seen": 1.0}, {"index": 1, "seen": 0.5}]
 
+    def long_list(route):
+        given = route.fetch()
+        told = given.json()
+        told["jobs"][0]["name"] = LONG
+        told["queue"] = [{"job": job, "name": LONG, "what": "music", "running": True}]
+        told["clips"] = [{"id": LONG, "seconds": 3.0}]
+        route.fulfill(response=given, json=told)
+
+    page.route("**/api/state", long_list)
     changed_answer(page, job, long_names)
     page.locator('[data-take="4"]').wait_for()
     page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
@@ -81,6 +90,9 @@ def test_no_name_widens_the_page_of_a_phone(opened, job):
     assert page.evaluate(wide) == []
     assert page.locator('[data-take="2"]').inner_text().count("LUFS") == 1
     assert page.locator("#dancer option").first.text_content() == "1, seen in 100 %"
+    page.locator("#home").evaluate("link => link.click()")
+    page.locator(f'[data-clip="{LONG}"]').wait_for()
+    assert page.evaluate("[visualViewport.width, document.documentElement.scrollWidth]") == [390, 390]
 
 
 def test_no_take_is_made_twice_and_a_pair_that_was_chosen_stays(opened, studio, job):
@@ -112,6 +124,9 @@ def test_a_video_that_can_not_be_read_is_told_as_such(opened, studio):
     steps = page.locator("#steps").inner_text()
     assert steps.count("not done") == 3 and "cancelled" not in steps
     assert page.locator("#again").is_hidden() and page.get_by_role("button", name="try again").count() == 0
+    for message, told in (("take 1 is gone", "Take 1 is gone"), ("my dance.mp4: no video", "my dance.mp4: no video")):
+        page.evaluate(f"import('/static/dom.js').then(({{ complain }}) => complain({{ message: '{message}' }}))")
+        page.locator("#status").get_by_text(told, exact=True).wait_for()
     page.locator("#home").click()
     line = page.locator(f'#jobs [data-job="{bad}"]')
     line.wait_for()
