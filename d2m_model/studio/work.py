@@ -188,8 +188,9 @@ def _pose(work: Work) -> dict[str, Any]:
         doubt = True
         found += "; the demo's weights were used"
         advice += (
-            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers be online, or put "
-            f"{better}.pkl into weights/, and open the video again."
+            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers, be online, or put "
+            f"{better}.pkl into the folder weights in the working folder of the studio (docs/weights.md: where to get it); then open "
+            "the video again, as new work. Beats that you corrected stay in this one: JSON under Export takes them to generate --beats."
         )
     return {
         "found": found,
@@ -211,12 +212,13 @@ def _beats(work: Work) -> dict[str, Any]:
     write_motion(work.job.folder / "motion.json", pose[:, dancer])
     write_beats(work.job.found_beats, beats)
     write_beats(work.job.beats, beats_with(work.job.beats, beats) if work.arguments.get("keep") else beats)
-    told = f"{len(beats.beats)} beats" + (f", {beats.tempo:.0f} a minute" if beats.tempo else "")
+    count = len(beats.beats)
+    told = f"{count} beat{'s' * (count > 1)}" + (f", {beats.tempo:.0f} a minute" if beats.tempo else "")
     if not (pose[:, dancer, :, 2] > 0).any():
-        found = f"nobody was found: a rhythm of its own, {told}" if len(beats.beats) else "nobody was found: no beats"
+        found = f"nobody was found: a rhythm of its own, {told}" if count else "nobody was found: no beats"
         return {"found": found, "doubt": True, "advice": INVENTED, "invented": True}
     style = f", most like {likeliest_style(beats)}" if beats.style else ""
-    return {"found": told + style if len(beats.beats) else "no beats were found"}
+    return {"found": told + style if count else "no beats were found"}
 
 
 def beats_with(path: Path, found: Beats) -> Beats:

@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     sheet.add_argument(
         "--map", action="append", default=[], metavar="THEIRS=OURS", help="role of a column; may be repeated"
     )
-    sheet.add_argument("--sheet", default="", help="sheet of an .xlsx file (default: its first)")
+    sheet.add_argument("--sheet", default="", help="sheet of an .xlsx file that has several")
     sheet.add_argument(
         "--by-order",
         action="store_true",

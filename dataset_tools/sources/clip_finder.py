@@ -2,101 +2,66 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.manifest import Manifest
+from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.schema import Clip
-from dataset_tools.sources.annotation_values import looks_like_url, normalize_name, parse_number
-from dataset_tools.sources.spreadsheet import clean_text
+from dataset_tools.sources.annotation_values import normalize_name
+
+Row = tuple[int, dict[str, str]]
+"""(row number as in a spreadsheet, {role: cell}) of a row; no cell is empty."""
 
 
-def is_same_id(text: str, own: str) -> bool:
-    """Whether a cell means the video or song `own`: by its name or, if that is a number, by this number ('Comp 3' means '000003')."""
-    return normalize_name(text) == normalize_name(own) or (own.isdecimal() and parse_number(text) == int(own))
+def find_clips(clips: Sequence[Clip], rows: Sequence[Row], by_order: bool, path: Path) -> list[Clip | str]:
+    """The clip of each row of the sheet at `path`, or why it has none."""
+    if any("clip" in row for _, row in rows):
+        names = _names_of(clips)
+        return [_find_clip(row, names) for _, row in rows]
+    if not by_order:
+        raise UserError(
+            f"{path}: no column tells which clip a row is about; name it with --map 'THEIRS=clip', or add --by-order"
+        )
+    return [*_in_order(clips, rows, path)]
 
 
-class ClipFinder:
-    """Finds the clips of the rows of a sheet."""
+def _names_of(clips: Sequence[Clip]) -> dict[str, Clip]:
+    """Id of a clip or the number at its end, after `normalize_name` -> the only clip that it can mean."""
+    named = defaultdict(list)
+    for clip in clips:
+        named[normalize_name(clip.clip_id)].append(clip)
+        if number := re.search(r"\d+$", clip.clip_id):
+            named[str(int(number[0]))].append(clip)
+    return {name: found[0] for name, found in named.items() if len(found) == 1}
 
-    def __init__(self, manifest: Manifest):
-        self.clips = manifest.clips
-        self.names: dict[str, Clip] = {}
-        """Id of a clip or the number at its end, after `normalize_name` -> the only clip that it can mean."""
-        numbers = defaultdict(list)
-        for clip in manifest.clips:
-            numbers[normalize_name(clip.clip_id)].append(clip)
-            if number := re.search(r"(\d+)$", clip.clip_id):
-                numbers[str(int(number[1]))].append(clip)
-        for name, found in numbers.items():
-            if len(found) == 1:
-                self.names[name] = found[0]
 
-    def find_clips(self, rows: list[dict[str, str]], by_order: bool, label: str) -> tuple[list, dict[int, str]]:
-        """(the clip of each row, or None; {index of a row: why it has no clip})."""
-        if not any("clip" in row for row in rows):
-            if all(set(row) <= {"video", "url", "video_title"} and "video" in row for row in rows):
-                return self._first_clips_of_videos(rows)
-            if not by_order:
-                raise UserError(
-                    f"{label}: no column tells which clip a row is about; name it with --map 'THEIRS=clip', or, where the "
-                    "rows are in the order of the clips, add --by-order"
-                )
-            return self._in_order(rows)
-        matches, unmatched = [], {}
-        for k, row in enumerate(rows):
-            clip, reason = self._find_clip(row)
-            matches.append(clip)
-            if clip is None:
-                unmatched[k] = reason
-        return matches, unmatched
+def _find_clip(row: dict[str, str], names: dict[str, Clip]) -> Clip | str:
+    if "clip" not in row:
+        return "it names no clip"
+    clip = names.get(normalize_name(row["clip"]))
+    if clip is None:
+        return f"clip '{printable(row['clip'])}' is not in clips.csv, or several clips there end in this number"
+    return _disagreement(row, clip, [role for role in ("video", "song") if role in row]) or clip
 
-    def _find_clip(self, row: dict[str, str]):
-        name = row.get("clip", "")
-        if not name:
-            return None, "it names no clip"
-        parts = [row[role] for role in ("video", "song") if role in row]
-        clip = self.names.get(normalize_name(name)) or self.names.get(normalize_name("_".join([*parts, name])))
-        if clip is None:
-            return None, f"clip '{clean_text(name)}' is not in clips.csv"
-        for role, own in (("video", clip.video_id), ("song", clip.song_id)):
-            if role in row and not is_same_id(row[role], own) and not looks_like_url(row[role]):
-                return (
-                    None,
-                    f"it says {role} '{clean_text(row[role])}', but clip {clip.clip_id} belongs to {role} {own}",
-                )
-        return clip, ""
 
-    def _first_clips_of_videos(self, rows):
-        """For a list of compilations: the first clip of each row's video."""
-        first = {clip.video_id: clip for clip in reversed(self.clips)}
-        matches = [
-            next((clip for video, clip in first.items() if is_same_id(row["video"], video)), None) for row in rows
-        ]
-        return matches, {
-            k: f"video '{clean_text(rows[k]['video'])}' is not in videos.csv"
-            for k, h in enumerate(matches)
-            if h is None
-        }
+def _disagreement(row: dict[str, str], clip: Clip, roles: Sequence[str]) -> str:
+    """How the row's cells for the roles 'video' and 'song' disagree with the clip; '' if they agree."""
+    for role in roles:
+        said, own = row.get(role, ""), clip.video_id if role == "video" else clip.song_id
+        if normalize_name(said) != normalize_name(own):
+            return f"it says {role} '{printable(said)}', but clip {clip.clip_id} belongs to {role} {own}"
+    return ""
 
-    def _in_order(self, rows):
-        named = [role for role in ("video", "song") if any(role in row for row in rows)]
-        clips_of, rows_of = defaultdict(list), defaultdict(list)
-        for clip in sorted(
-            self.clips, key=lambda clip: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", clip.clip_id)]
-        ):
-            clips_of[
-                tuple(normalize_name({"video": clip.video_id, "song": clip.song_id}[role]) for role in named)
-            ].append(clip)
-        for k, row in enumerate(rows):
-            rows_of[tuple(normalize_name(row.get(role, "")) for role in named)].append(k)
-        matches: list[Clip | None] = [None] * len(rows)
-        unmatched = {}
-        for key, indices in rows_of.items():
-            clips = clips_of.get(key, [])
-            for n, k in enumerate(indices):
-                if len(clips) == len(indices):
-                    matches[k] = clips[n]
-                else:
-                    what = ", ".join(f"{role} '{clean_text(rows[k].get(role, ''))}'" for role in named) or "the corpus"
-                    unmatched[k] = f"{what} has {len(clips)} clips, but the sheet {len(indices)} rows for it"
-        return matches, unmatched
+
+def _in_order(clips: Sequence[Clip], rows: Sequence[Row], path: Path) -> list[Clip]:
+    """The clips in order. Every row must agree, because a row too many or too few shifts all that follow."""
+    if len(rows) != len(clips):
+        raise UserError(f"{path}: --by-order with {len(rows)} rows for {len(clips)} clips; each clip needs one row")
+    pieces = {clip: re.split(r"(\d+)", clip.clip_id) for clip in clips}  # so that clip 2 is before clip 10
+    ordered = sorted(clips, key=lambda clip: [int(p) if p.isdigit() else p for p in pieces[clip]])
+    roles = [role for role in ("video", "song") if any(role in row for _, row in rows)]
+    for (number, row), clip in zip(rows, ordered, strict=True):
+        if problem := _disagreement(row, clip, roles):
+            raise UserError(f"{path} row {number}: --by-order: {problem}; put the rows in the order of the clips' ids")
+    return ordered

@@ -8,6 +8,26 @@ import numpy as np
 import soundfile
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PHONE = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+PORTRAIT, LANDSCAPE = {"width": 390, "height": 844}, {"width": 844, "height": 390}
+
+
+def status(page) -> str:
+    """What the page says."""
+    return page.locator("#status").inner_text()
+
+
+def changed_answer(page, job, change):
+    """The page is told of the job what `change` makes of it."""
+
+    def answer(route):
+        given = route.fetch()
+        told = given.json()
+        change(told)
+        route.fulfill(response=given, json=told)
+
+    page.route(f"**/api/jobs/{job}", answer)
+    page.reload()
 
 
 class Page:

@@ -48,7 +48,7 @@ export class Beats extends EventTarget {
     if (now && this.away) this.kept = false;
     this.away = !now;
   }
-  tell(label = '') { this.dispatchEvent(new CustomEvent('change', { detail: { label } })); }
+  tell(label = '', elsewhere = false) { this.dispatchEvent(new CustomEvent('change', { detail: { label, elsewhere } })); }
 
   // Takes the beats that the server tells. version: this.version when the server was asked; later edits win.
   async adopt(job, told, version) {
@@ -92,7 +92,7 @@ export class Beats extends EventTarget {
       this.kept = false;
       this.mergeable = '';
       this.announced = true;
-      this.tell(again ? this.history.undoable?.label : '');
+      this.tell('', again);
     } catch { /* it is asked again after the next answer */ } finally {
       if (this.job === job) this.asking = false;
     }

@@ -1,5 +1,5 @@
 // The tools that change beats: buttons and what the keys do.
-import { $, complain, options, say, seconds, write } from './dom.js';
+import { $, capital, complain, counted, options, say, seconds, write } from './dom.js';
 import { round } from './history.js';
 import { FPS } from './player.js';
 import { Taps } from './taps.js';
@@ -9,7 +9,7 @@ const NEAR = 0.03, STEP = 0.01, APART = 0.02, LATE = 2000, SLOWEST = 20, FASTEST
 export class Editor {
   constructor(beats, player, timeline) {
     Object.assign(this, { beats, player, timeline, chosen: null, taps: new Taps(beats), tapped: -Infinity });
-    beats.addEventListener('change', event => this.changed(event.detail.label));
+    beats.addEventListener('change', event => this.changed(event.detail));
     beats.addEventListener('saved', event => this.told(event.detail));
     beats.addEventListener('refused', event => complain(event.detail));
     timeline.addEventListener('add', event => this.add(event.detail.time));
@@ -47,11 +47,12 @@ export class Editor {
   get index() { return this.chosen === null ? -1 : this.list.findIndex(beat => beat.time === this.chosen); }
   get beat() { return this.list[this.index] ?? null; }
 
-  changed(label) {
+  changed({ label, elsewhere }) {
     if (this.chosen !== null && this.index < 0) this.chosen = null;
     this.player.setBeats(this.beats.shown);
     this.draw();
-    if (label) say(`${label[0].toUpperCase()}${label.slice(1)}. ${this.list.length} beats.`);
+    if (elsewhere) say(`The beats were changed in another window. ${counted(this.list.length, 'beat')}.`);
+    else if (label) say(`${capital(label)}. ${counted(this.list.length, 'beat')}.`);
   }
 
   draw() {
@@ -69,7 +70,7 @@ export class Editor {
     write($('beat-told'), beat ? `${this.describe()}` : 'no beat selected');
     write($('saved'), !ready ? '' : beats.unsaved ? 'saving …' : undoable ? 'saved' : '');
     this.drawTempo(ready);
-    write($('beats-found'), ready ? `${this.list.length} beats${this.tempo ? `, ${Math.round(this.tempo)} a minute` : ''}` : '');
+    write($('beats-found'), ready ? `${counted(this.list.length, 'beat')}${this.tempo ? `, ${Math.round(this.tempo)} a minute` : ''}` : '');
   }
 
   // The field follows the tempo, except while the person types.
@@ -141,14 +142,16 @@ export class Editor {
     const low = Math.max(0, (this.list[index - 1]?.time ?? -1) + APART), high = Math.min(this.beats.seconds - 1e-3, (this.list[index + 1]?.time ?? Infinity) - APART);
     time = round(Math.max(Math.min(low, beat.time), Math.min(time, Math.max(high, beat.time)))); // a beat does not pass its neighbours
     this.chosen = time;
-    if (!this.beats.edit(label, this.list.map(other => other === beat ? { ...beat, time } : other), merge)) this.draw();
+    const done = this.beats.edit(label, this.list.map(other => other === beat ? { ...beat, time } : other), merge);
+    if (!done) this.draw();
+    return done;
   }
 
   nudge(by) {
     if (!this.beat) return say('Select a beat first: comma and full stop.');
-    this.move(this.index, this.beat.time + by, 'nudged beat', 'nudge');
+    const done = this.move(this.index, this.beat.time + by, 'nudged beat', 'nudge');
     if (!this.player.playing && this.beat) this.player.seek(this.beat.time);
-    if (this.beat) say(`${this.describe()}.`);
+    if (this.beat) say(done ? `Nudged ${this.describe()}.` : `${capital(this.describe())}: there is no room.`);
   }
   nudgeFrame(direction) { this.nudge(direction / FPS); }
 

@@ -56,9 +56,9 @@ export class Exports {
       link.click();
       link.remove();
       say(`${made.file ?? made.name} is downloaded.`);
-    } else if (made.state === 'failed' || made.state === 'cancelled') {
+    } else if (['failed', 'cancelled', 'not done'].includes(made.state)) {
       this.wanted.delete(made.name);
-      say(made.error ?? 'The export was cancelled.', 'bad');
+      complain({ message: made.error ?? (made.state === 'cancelled' ? 'The export was cancelled.' : 'The export was not done: a step before it failed.') });
     }
   }
 

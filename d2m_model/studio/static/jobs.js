@@ -70,7 +70,7 @@ export class Jobs {
   row(job) {
     const ago = Date.now() / 1000 - job.changed, date = new Date(1000 * job.changed);
     const when = ago < DAY ? date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }) : date.toLocaleDateString();
-    const words = [job.seconds === null ? null : seconds(job.seconds, 1), counted(job.takes, 'take'), job.busy ? 'at work' : null, when].filter(Boolean).join(', ');
+    const words = [job.seconds === null ? null : seconds(job.seconds, 1), job.failed && !job.busy ? 'failed' : null, job.failed && !job.takes ? null : counted(job.takes, 'take'), job.busy ? 'at work' : null, when].filter(Boolean).join(', ');
     return make('li', { dataset: { job: job.id } }, make('a', { href: `#${job.id}`, textContent: job.name }), make('span', { className: 'soft', textContent: words }),
       make('button', { type: 'button', className: 'danger', textContent: 'Delete', 'aria-label': `delete ${job.name}`, onclick: () => this.drop(job) }));
   }

@@ -77,7 +77,7 @@ function followDancers(job) {
   const dancers = (job.dancers ?? []).filter(({ index, seen }) => seen > 0 || index === job.dancer), several = dancers.length > 1;
   show($('dancer-label'), several);
   if (several && document.activeElement !== $('dancer')) {
-    options($('dancer'), dancers.map(({ index, seen }) => [String(index), `${index + 1} (${Math.round(100 * seen)} %)`]), String(job.dancer));
+    options($('dancer'), dancers.map(({ index, seen }) => [String(index), `${index + 1}, seen in ${Math.round(100 * seen)} %`]), String(job.dancer));
   }
   skeleton.follow(job.dancer ?? 0);
   const done = job.steps.pose.state === 'done';

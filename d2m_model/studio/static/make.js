@@ -187,11 +187,14 @@ export class MakeForm {
       await answering('The music will be asked for', left);
       await this.read(settings.style.sound, left);
       await this.beats.save();
-      const { numbers } = await post(`/api/jobs/${id}/takes`, { from: null, ...settings, ...extra });
+      const wanted = { from: null, ...settings, ...extra };
+      const { numbers, seeds, same } = await post(`/api/jobs/${id}/takes`, wanted);
       const free = this.beats.list?.length ? '' : ' There are no beats: the music will have a rhythm of its own.';
       $('count').value = 1;
       this.remember();
-      say(`${numbers.length > 1 ? `Takes ${numbers[0]} ${numbers.length > 2 ? 'to' : 'and'} ${numbers.at(-1)} are being made.` : `Take ${numbers[0]} is being made.`}${free}`);
+      const range = list => `${list[0]}${list.length > 1 ? ` ${list.length > 2 ? 'to' : 'and'} ${list.at(-1)}` : ''}`, several = numbers.length > 1;
+      const counted = same === null ? '' : ` with seed${several ? 's' : ''} ${range(seeds)}: with seed ${wanted.seed} it would be take ${same} again`;
+      say(`Take${several ? 's' : ''} ${range(numbers)} ${several ? 'are' : 'is'} being made${counted}.${free}`);
     } catch (error) {
       complain(error);
     }

@@ -49,7 +49,7 @@ export class Steps {
       say('Cancelled: nothing of this dance runs or waits.');
     }
     show($('cancel'), job.busy);
-    show($('again'), !job.busy && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
+    show($('again'), !job.busy && !job.hopeless && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
     const key = JSON.stringify(job.notes);
     if ($('notes').dataset.key !== key) {
       $('notes').dataset.key = key;

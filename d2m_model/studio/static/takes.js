@@ -56,8 +56,8 @@ export class Takes {
       head: make('b', { textContent: `Take ${number}` }), name: this.nameField(number), state: make('span', { className: 'soft' }), told: make('span', { className: 'told soft' }),
       error: make('span', { className: 'bad' }), age: make('span', { className: 'soft', hidden: true, textContent: 'made with earlier beats' }), bar: make('progress', { max: 1, hidden: true, 'aria-label': `progress of take ${number}` }),
       play: button('Play', 'play', () => this.play(number)),
-      a: button('A', 'set as A:', () => this.compare.pick('a', String(number))),
-      b: button('B', 'set as B:', () => this.compare.pick('b', String(number))),
+      a: button('A', 'set as A:', () => this.compare.choose('a', String(number))),
+      b: button('B', 'set as B:', () => this.compare.choose('b', String(number))),
       save: make('a', { className: 'button', textContent: 'WAV', 'aria-label': `download take ${number} as WAV` }),
       stop: button('Cancel', 'cancel', () => this.cancel(number)),
       again: button('Try again', 'try again:', () => this.again(number)),
@@ -74,7 +74,7 @@ export class Takes {
     const done = take.state === 'done', busy = take.state === 'waiting' || take.state === 'running';
     row.item.dataset.state = take.state;
     const made = take.made === 'own music' ? ['your own music', done ? '' : take.style_name] : [take.style_name, `strictness ${take.strictness}`, `seed ${take.seed}`, `level ${take.level}`];
-    made.push(`${take.lufs === null || take.lufs === undefined ? take.loudness : take.lufs.toFixed(1)} LUFS`);
+    if (!/ LUFS /.test(take.told)) made.push(`${take.lufs === null || take.lufs === undefined ? take.loudness : take.lufs.toFixed(1)} LUFS`); // else it is told below, with why
     if (take.redo) made.push(`${stretch(take.redo)} anew, from take ${take.from}`);
     if (take.keep) made.push(`${stretch(take.keep)} kept from take ${take.from}`);
     write(row.state, made.filter(Boolean).join(' · '));
@@ -88,7 +88,7 @@ export class Takes {
     else row.bar.removeAttribute('value');
     for (const part of ['play', 'a', 'b', 'save']) show(row[part], done);
     show(row.stop, busy && !take.stopping);
-    show(row.again, take.state === 'failed' || take.state === 'cancelled');
+    show(row.again, !this.job.hopeless && ['failed', 'cancelled', 'not done'].includes(take.state));
     const heard = this.compare.heard === String(take.number);
     row.item.dataset.heard = heard;
     row.item.setAttribute('aria-current', heard);

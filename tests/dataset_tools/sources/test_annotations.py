@@ -6,11 +6,12 @@ from datetime import time, timedelta
 import openpyxl
 import pytest
 
+from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.manifest import find_missing_values, load_manifest
 from dataset_tools.sources import __main__ as sources
 from dataset_tools.sources.annotations import import_annotations
-from tests.helpers.builders import tiktok_as_published
+from tests.helpers.builders import build_manifest, tiktok_as_published
 
 
 def sheet(path, rows):
@@ -40,7 +41,7 @@ def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
     folder = tiktok_as_published(tmp_path / "manifests" / "tiktok")
     with open(folder / "clips.csv", newline="") as handle:
         known = sorted(csv.DictReader(handle), key=lambda row: int(row["clip_id"].split("_")[2]))
-    rows = [["The corpus"], ["Video link", "music ID", "Video ID", "Start time", "Length", "Dancers", "remarks"]]
+    rows = [["Video link", "music ID", "Video ID", "Start time", "Length", "Dancers", "remarks"]]
     expected = {}
     for n, row in enumerate(known):
         start, seconds = 3 * n + 1, 2 * int(row["segments_2s"]) + 0.5
@@ -54,19 +55,15 @@ def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
     ]
     path = sheet(tmp_path / "sheet.xlsx", rows)
     before = content(folder)
-    order = ["import-annotations", str(path), "--root", str(tmp_path)]
+    order = ["import-annotations", str(path), "--root", str(tmp_path), "--map", "Video ID=clip"]
     assert sources.main([*order, "--dry-run"]) == 0
     assert content(folder) == before and "would fill in 445 clips.csv dancers, 445" in capsys.readouterr().out
 
     assert sources.main(order) == 0
     shown = capsys.readouterr().out
-    assert (
-        "'Video ID' as clip" in shown
-        and "column 'remarks' is not used" in shown
-        and "row 1 is above the header" in shown
-    )
-    assert "row 448: not used: clip '999' is not in clips.csv" in shown
-    assert "row 449: not used: it says song '3', but clip 000000_0_0 belongs to song 0" in shown
+    assert "'Video ID' as clip" in shown and "column 'remarks' is not used" in shown
+    assert "row 447: not used: clip '999' is not in clips.csv" in shown
+    assert "row 448: not used: it says song '3', but clip 000000_0_0 belongs to song 0" in shown
     assert clips_of(folder) == expected and not find_missing_values(load_manifest(folder))
     assert load_manifest(folder).videos[7].url == "https://www.youtube.com/watch?v=video000007"
     with open(folder / "clips.csv", newline="") as handle:
@@ -99,7 +96,7 @@ def test_nothing_is_lost_and_conflicts_are_listed(corpus, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "conflict: clips.csv a_0_0 dancers: '2' in the manifest is kept, row 2 says '3'" in shown
     assert "conflict: clips.csv b_0_1 start: the sheet has '7.0' (row 3) and '8.0' (row 4); none is taken" in shown
-    assert "row 5: its times are not used: its end 4.0 s is not after its start 5.0 s" in shown
+    assert "row 5: its times are not used: its end 4.0 s is not 1.0 s or more after its start 5.0 s" in shown
     assert "row 6: dancers is not used: 'lots' is not a number of dancers" in shown
     assert clips_of(corpus)["b_1_3"] == (1, 2, None) and clips_of(corpus)["a_0_0"] == (1.5, 4, 2)
     assert '"glad, loud"' in (corpus / "clips.csv").read_text()
@@ -126,50 +123,78 @@ def test_ranges_order_and_values_given_once(corpus, tmp_path):
     path = sheet(tmp_path / "s.csv", rows)
     with pytest.raises(UserError, match=r"no column tells which clip .* add --by-order"):
         import_annotations(corpus, path)
-    found = import_annotations(corpus, path, by_order=True, fill_down=True)
+    before = content(corpus)
+    with pytest.raises(UserError, match="--by-order with 5 rows for 4 clips; each clip needs one row"):
+        import_annotations(corpus, path, by_order=True, fill_down=True)
+    swapped = [rows[0], rows[1], rows[3], rows[2], rows[4]]
+    with pytest.raises(
+        UserError, match=r"row 3: --by-order: it says video 'b', but clip a_1_2 belongs to video a; put"
+    ):
+        import_annotations(corpus, sheet(path, swapped), by_order=True, fill_down=True)
+    with pytest.raises(UserError, match="row 3: --by-order: it says video '', but"):
+        import_annotations(corpus, sheet(path, rows[:-1]), by_order=True)
+    assert content(corpus) == before
+    import_annotations(corpus, sheet(path, rows[:-1]), by_order=True, fill_down=True)
     assert clips_of(corpus) == {
         "a_0_0": (1, 2, None),
         "b_0_1": (5, 6, None),
         "a_1_2": (3, 4, None),
-        "b_1_3": (None,) * 3,
+        "b_1_3": (7, 8, None),
     }
-    assert "rows 5, 6: not used: video 'b', song '1' has 1 clips, but the sheet 2 rows for it" in found.notes
     assert [v.url[-11:] for v in load_manifest(corpus).videos] == ["A" * 11, "B" * 11]
 
 
 def test_numbers_of_compilations_and_equal_complaints(tmp_path):
     tiktok_as_published(tmp_path / "tiktok")
-    rows = [["Compilation", "clip", "start", "end"], *([f"Comp {n // 4}", n, 30 * n, 30 * n + 29] for n in range(4))]
+    rows = [["Compilation", "clip", "start", "end"], *([n // 4, n, 30 * n, 30 * n + 29] for n in range(4))]
     path = sheet(
         tmp_path / "s.csv",
-        [*rows, ["Comp 9", 4, 1, 29], *(["Comp 0", f"new{n}", 1, 2] for n in range(2)), ["", "", 1, 2]],
+        [*rows, ["Comp 9", 4, 1, 29], *([0, f"new{n}", 1, 2] for n in range(2)), ["", "", 1, 2]],
     )
     found = import_annotations(tmp_path / "tiktok", path, dry_run=True)
     assert len(found.filled) == 8
     assert found.notes[0] == "row 6: not used: it says video 'Comp 9', but clip 000000_0_4 belongs to video 000000"
-    assert found.notes[1:3] == [f"row {n + 7}: not used: clip 'new{n}' is not in clips.csv" for n in range(2)]
+    several = "is not in clips.csv, or several clips there end in this number"
+    assert found.notes[1:3] == [f"row {n + 7}: not used: clip 'new{n}' {several}" for n in range(2)]
     lengths = [["clip", "duration", "dancers"], *([n, 28, "crowd"] for n in (0, 1, 2, 5))]
     notes = import_annotations(
         tmp_path / "tiktok", sheet(tmp_path / "d.csv", [*lengths, [7, "", 1]]), dry_run=True
     ).notes
     assert notes == [
-        "rows 2 to 5: dancers is not used: 'crowd' is not a number of dancers (1 to 64)",
-        "rows 2 to 5: its times are not used: it has a duration, but no start",
+        "row 2, 3, 4, 5: dancers is not used: 'crowd' is not a number of dancers (1 to 64)",
+        "row 2, 3, 4, 5: its times are not used: it has duration; give start and end, start and duration, or times alone",
     ]
 
 
-def test_a_list_of_compilations(corpus, tmp_path):
-    import_annotations(
-        corpus, sheet(tmp_path / "s.csv", [["Compilation", "YouTube"], ["A", "AAAAAAAAAAA"], ["b", "BBBBBBBBBBB"]])
-    )
-    assert [v.url[-11:] for v in load_manifest(corpus).videos] == ["A" * 11, "B" * 11]
+def test_a_list_of_compilations_names_no_clips(corpus, tmp_path):
+    rows = [["Compilation", "YouTube"], ["A", "AAAAAAAAAAA"], ["b", "BBBBBBBBBBB"]]
+    with pytest.raises(UserError, match="no column tells which clip"):
+        import_annotations(corpus, sheet(tmp_path / "s.csv", rows))
+
+
+def test_a_title_above_the_names_is_refused(corpus, tmp_path):
+    rows = [["The corpus"], ["clip", "start", "end"], ["a_0_0", 1, 2]]
+    with pytest.raises(
+        UserError, match="row 1 names no url, .* in The corpus with .* or delete the rows above the names"
+    ):
+        import_annotations(corpus, sheet(tmp_path / "s.csv", rows))
+
+
+def test_a_number_at_the_end_of_several_clips_names_none(tmp_path):
+    clips = [schema.Clip(clip_id=f"{video}_0_1", video_id=video, song_id="0") for video in "ab"]
+    folder = build_manifest(tmp_path, "twice", clips=clips, videos=[schema.Video(video_id=v, url="") for v in "ab"])
+    rows = [["clip", "start", "end"], ["1", 1, 2], ["B_0_01", 3, 4]]
+    import_annotations(folder, sheet(tmp_path / "s.csv", rows))
+    assert clips_of(folder) == {"a_0_1": (None, None, None), "b_0_1": (3, 4, None)}
 
 
 def test_columns_of_other_names(corpus, tmp_path):
-    path = sheet(tmp_path / "s.csv", [["Nr", "von", "bis = Ende"], ["a_0_0", "1", "2"]])
-    with pytest.raises(UserError, match="names no url, start, end or dancers .it has Nr, von, bis = Ende.; say which"):
+    path = sheet(tmp_path / "s.csv", [["Tanz", "von", "bis = Ende"], ["a_0_0", "1", "2"]])
+    with pytest.raises(
+        UserError, match="row 1 names no url, start, end or dancers; say which .* Tanz, von, bis = Ende"
+    ):
         import_annotations(corpus, path)
-    import_annotations(corpus, path, mapping=["nr=clip", "von=start", "bis = Ende=end"])
+    import_annotations(corpus, path, mapping=["tanz=clip", "von=start", "bis = Ende=end"])
     assert clips_of(corpus)["a_0_0"] == (1, 2, None)
     for wrong, words in (
         ("von", "expected THEIRS=OURS"),
@@ -178,8 +203,8 @@ def test_columns_of_other_names(corpus, tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             import_annotations(corpus, path, mapping=[wrong])
-    twice = sheet(tmp_path / "t.csv", [["clip", "start", "begin", "end"], ["a_0_0", "1", "1", "2"]])
-    with pytest.raises(UserError, match="'start' and 'begin' both look like start: say which with --map"):
+    twice = sheet(tmp_path / "t.csv", [["clip", "start", "Start time", "end"], ["a_0_0", "1", "1", "2"]])
+    with pytest.raises(UserError, match="'start' and 'Start time' both look like start: say which with --map"):
         import_annotations(corpus, twice)
 
 
@@ -188,3 +213,10 @@ def test_an_implausible_length_is_pointed_out(tmp_path):
     path = sheet(tmp_path / "s.csv", [["clip", "start", "end"], ["000000_0_0", 0, 9], ["000000_0_1", 20, 49]])
     notes = import_annotations(tmp_path / "tiktok", path, dry_run=True).notes
     assert notes == ["look at clip 000000_0_0: 9 s in the sheet, but 14 segments of 2 s were cut from it"]
+
+
+def test_a_result_that_is_no_valid_manifest_is_not_written(corpus, tmp_path):
+    before = content(corpus)
+    with pytest.raises(UserError, match="not changed, because the result would not .* a clip has 3600 s at most"):
+        import_annotations(corpus, sheet(tmp_path / "s.csv", [["clip", "start", "end"], ["a_0_0", "0:01", "1:30:01"]]))
+    assert content(corpus) == before

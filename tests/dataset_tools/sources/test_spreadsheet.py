@@ -1,11 +1,21 @@
 """Cells of a spreadsheet as text: times as they were typed, and no time where a format hides a part of it."""
 
+from datetime import timedelta
+from typing import NamedTuple
+
 import pytest
 from openpyxl.styles.numbers import is_date_format, is_timedelta_format
 from openpyxl.utils.datetime import MAC_EPOCH, WINDOWS_EPOCH, from_excel
 
-from dataset_tools.sources.annotation_values import mark_day_fractions, parse_seconds
+from dataset_tools.sources.annotation_values import find_doubtful_time, parse_seconds
 from dataset_tools.sources.spreadsheet import _cell_text, format_time
+
+
+class Cell(NamedTuple):
+    """What is read of openpyxl's cells."""
+
+    value: object
+    number_format: str
 
 
 def days(hours, minutes, seconds=0):
@@ -18,36 +28,34 @@ def days(hours, minutes, seconds=0):
     [
         (days(1, 15), "h:mm", "1:15", 75),
         (days(1, 15), "[$-en-US]h:mm;@", "1:15", 75),
-        (days(1, 15), "[Red]h:mm;[h]:mm:ss", "1:15", 75),
-        (days(1, 15), "[$-en-US]h:mm AM/PM;@", "1:15", 75),
-        (days(13, 15), "h:mm AM/PM", "13:15", 795),
-        (days(1, 15), 'h"min" mm"sec"', "1:15", 75),
-        (days(1, 15), "h.mm", "1:15", 75),
-        (days(1, 15), "HHMM", "1:15", 75),
+        (days(1, 15), "HH:MM", "1:15", 75),
         (days(24, 30), "[h]:mm", "24:30", 1470),
         (days(0, 0), "h:mm", "0:00", 0),
         (days(1, 2, 5), "h:mm:ss", "1:02:05", 3725),
+        (days(30, 2, 5), "[hh]:mm:ss", "30:02:05", None),
         (days(1, 2, 5), "[mm]:ss", "1:02:05", 3725),
         (days(0, 2, 5.5), "mm:ss.0", "0:02:05.500", 125.5),
-        (days(0, 1, 15), "[s]", "0:01:15", 75),
         # what is hidden is said
-        (days(1, 2, 5), "mm:ss", "a time shown in part (1:02:05 in the cell)", None),
-        (days(24, 30), "h:mm", "a time shown in part (24:30:00 in the cell)", None),
-        (days(24, 0, 30), "h:mm:ss", "a time shown in part (24:00:30 in the cell)", None),
-        (days(0, 1, 15), "h:mm", "a time shown in part (0:01:15 in the cell)", None),
-        (days(0, 1, 15), "ss", "a time shown in part (0:01:15 in the cell)", None),
-        (days(1, 15, 30), "h:ss", "a time shown in part (1:15:30 in the cell)", None),
-        (days(1, 15), "h", "a time shown in part (1:15:00 in the cell)", None),
-        (days(1, 15), "h AM/PM", "a time shown in part (1:15:00 in the cell)", None),
-        (days(1, 15), 'h"h" mm"m"', "a time shown in part (1:15:00 in the cell)", None),
-        (days(1, 15), "m/d/yyyy h:mm", "a date (1:15:00 in the cell)", None),
-        (days(1, 15), "mm", "a date (1:15:00 in the cell)", None),
+        (days(1, 2, 5), "mm:ss", "01:02:05 in the format mm:ss", None),
+        (days(24, 30), "h:mm", "1900-01-01 00:30:00 in the format h:mm", None),
+        (days(24, 0, 30), "h:mm:ss", "1900-01-01 00:00:30 in the format h:mm:ss", None),
+        (days(0, 1, 15), "h:mm", "00:01:15 in the format h:mm", None),
+        (days(0, 1, 15), "[h]:mm", "0:01:15 in the format [h]:mm", None),
+        (days(-1, 0), "[h]:mm", "-1 day, 23:00:00 in the format [h]:mm", None),
+        (days(1, 15), "mm", "01:15:00 in the format mm", None),
+        # any other format is left to people
+        *(
+            (days(1, 15), other, f"01:15:00 in the format {other}", None)
+            for other in (
+                "ss", "h:ss", "h", "h.mm", "HHMM", "h:mm AM/PM", 'h"h" mm"m"', 'h"min" mm"sec"', "m/d/yyyy h:mm", "[Red]h:mm;[h]:mm:ss",
+            )
+        ),
     ],
-)
+)  # fmt: skip
 def test_a_time_is_what_was_typed(epoch, value, number_format, text, seconds):
     assert is_date_format(number_format)
-    found = format_time(from_excel(value, epoch, is_timedelta_format(number_format)), number_format, epoch)
-    assert found == text
+    found = format_time(from_excel(value, epoch, is_timedelta_format(number_format)), number_format)
+    assert found == text.replace("1900-01-01", f"{(epoch + timedelta(days=2 - (epoch == MAC_EPOCH))):%Y-%m-%d}")
     if seconds is None:
         with pytest.raises(ValueError, match="is not a time"):
             parse_seconds(found)
@@ -55,23 +63,32 @@ def test_a_time_is_what_was_typed(epoch, value, number_format, text, seconds):
         assert parse_seconds(found) == seconds
 
 
-def test_a_number_whose_format_puts_a_colon_in_is_not_read_as_seconds():
-    for number, number_format, text in (
-        (115, "0:00", "115 (shown as 0:00)"), (115, "0\\:00", "115 (shown as 0\\:00)"), (115, '00":"00', '115 (shown as 00":"00)'),
-        (115, "[>=100]0\\:00;0", "115 (shown as [>=100]0\\:00;0)"), (115.5, "0:00.0", "115.5 (shown as 0:00.0)"), (115, "General", "115"), (115.0, "0", "115"), (115, '0" s:"', "115"),
-        (1.25, "0.00", "1.25"),
-    ):  # fmt: skip
-        assert _cell_text(number, number_format, WINDOWS_EPOCH) == text, number_format
+@pytest.mark.parametrize("number_format", ["General", "0", "0.00", "#,##0", "0.0##", "000", "@"])
+def test_a_number_is_read_where_its_format_shows_it(number_format):
+    assert _cell_text(Cell(115, number_format)) == "115" and _cell_text(Cell(1.25, number_format)) == "1.25"
+
+
+@pytest.mark.parametrize(
+    "number_format", ["0:00", "0\\:00", '00":"00', "[>=100]0\\:00;0", "0:00.0", '0"m"00"s"', "0%", "#,##0,"]
+)
+def test_a_number_that_its_format_shows_as_another_is_not_read(number_format):
+    found = _cell_text(Cell(115, number_format))
+    assert found == f"115 in the format {number_format}"
     with pytest.raises(ValueError, match="is not a time"):
-        parse_seconds("115 (shown as 0:00)")
+        parse_seconds(found)
 
 
 def test_fractions_of_a_day_are_not_taken_for_seconds():
-    def kept(**columns):
-        return [cell for cells in mark_day_fractions(columns).values() for cell in cells if "fraction" not in cell]
+    def doubt(**columns):
+        return find_doubtful_time(
+            [(n, dict(zip(columns, row, strict=True))) for n, row in enumerate(zip(*columns.values(), strict=True), 2)]
+        )
 
-    assert kept(start=["0.000868055555555556", "0"], end=["0.00104166666666667", "0.5"]) == ["0"]
-    assert kept(start=["1,0208333333", "0,5"], end=["25:10", "1:00"]) == ["25:10", "1:00"]
-    assert kept(start=["0.0520833333"], duration=["15"]) == ["15"], "a column by itself"
-    seconds = {"start": ["0.5", "3.3366700", "1.25"], "end": ["8", "12.0333333333", "99.5"]}
-    assert mark_day_fractions(seconds) == seconds, "seconds of a frame rate"
+    for columns in (
+        {"start": ["0", "0.000868055555555556"], "end": ["0.5", "0.00104166666666667"]}, {"start": ["0,5", "1,0208333333"], "end": ["1:00", "25:10"]},
+        {"start": ["0.5", "0.0520833333"], "duration": ["15", "15"]}, {"start": ["1", "4.62962962962963e-05"], "end": ["8", "9"]},
+    ):  # fmt: skip
+        assert doubt(**columns).startswith(
+            "row 3: start '"
+        ) and "may be a fraction of a day; format it as h:mm:ss" in doubt(**columns)
+    assert not doubt(start=["0.5", "3.3366700", "1.25"], end=["8", "12.0333333333", "99.5"]), "seconds of a frame rate"
