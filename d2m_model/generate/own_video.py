@@ -18,7 +18,7 @@ from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
-from dataset_tools.lib.core.progress import progress
+from dataset_tools.lib.core.progress import ProgressBar, progress
 from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.core.work_cache import file_sha256
@@ -142,7 +142,7 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
                 every=every, memory=READ_BYTES,
             )  # fmt: skip
             size = cut.facts["width"], cut.facts["height"]
-            reading = progress(cut.read(), "pose", cut.count, unit="frame")
+            reading = _counted(cut.read(), frames, every)
             with closing(cut):
                 pose = _find_dancers(reading, estimator.result(), posing, size, every)[:frames]
         if best is None:
@@ -154,6 +154,14 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
     _warn_of_demo(stage, video, network, posed.coverage)
     assert best is not None  # `networks` gives at least one
     return best
+
+
+def _counted(read: Iterable[np.ndarray], frames: int, every: int) -> Iterator[np.ndarray]:
+    """Each `every`th frame of a video, with a bar that counts all `frames`."""
+    with ProgressBar(total=frames, desc="pose", unit="frame") as bar:
+        for frame in read:
+            yield frame
+            bar.update(min(every, frames - bar.n))
 
 
 def _load(network: Network, posing: PoseParams) -> "PoseEstimator":

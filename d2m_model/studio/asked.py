@@ -1,8 +1,10 @@
 """What the page asks for: turns its requests into tasks and files."""
 
+import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,8 +48,18 @@ EXPORTS = {
 """Kind of export -> key of its task and name of its file."""
 
 
-def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> list[int]:
-    """Queue takes, each with the next seed, for the current beats, and return their numbers. Raises UserError for settings that no take can have."""
+class Asked(NamedTuple):
+    """Takes that were queued."""
+
+    numbers: list[int]
+    seeds: list[int]
+    same: int | None
+    """The take that is there already with the seed that was asked for, if there is one."""
+
+
+def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> Asked:
+    """Queue takes for the current beats, from the seed that was asked for on. A seed that would give the music of an earlier take is
+    left out. Raises UserError for settings that no take can have."""
     with jobs.lock:
         _check_ready(job)
         _check_room(job, asked.count)
@@ -73,9 +85,31 @@ def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> list[int]:
             "level": asked.level, "style": style, "strictness": asked.strictness, "loudness": asked.loudness,
             "from": asked.from_, "redo": asked.redo and list(asked.redo), "keep": asked.keep and list(asked.keep),
         }  # fmt: skip
-        return [
-            _ask_music(jobs, job, "take", arguments | {"seed": asked.seed + number}) for number in range(asked.count)
-        ]
+        there = _seeds_of(job, arguments)
+        seeds = list(itertools.islice((s for s in itertools.count(asked.seed) if s not in there), asked.count))
+        numbers = [_ask_music(jobs, job, "take", arguments | {"seed": seed}) for seed in seeds]
+        return Asked(numbers, seeds, there.get(asked.seed))
+
+
+def _seeds_of(job: Job, arguments: dict[str, Any]) -> dict[int, int]:
+    """Seed -> number of the take that has it, of the takes with these arguments and the current beats."""
+    return {
+        task.arguments["seed"]: task.number
+        for task in sorted((t for t in job.tasks.values() if t.kind == "take"), key=lambda t: -t.number)
+        if task.state in ("waiting", "done")
+        and task.arguments == arguments | {"seed": task.arguments["seed"]}
+        and not has_other_beats(job, task)
+    }
+
+
+def has_other_beats(job: Job, task: Task) -> bool:
+    """Whether the beats changed since a take was asked for: both files are written alike, except for the tempo, which follows from the
+    beats."""
+    then = job.folder / "takes" / f"{task.number}.beats.json"
+    if not then.is_file() or not job.beats.is_file():
+        return False
+    read = lambda path: re.sub(rb'"tempo": [^,]*', b"", path.read_bytes(), count=1)
+    return read(then) != read(job.beats)
 
 
 def first_take(jobs: Jobs) -> dict[str, Any]:
@@ -97,11 +131,29 @@ def ask_own_music(jobs: Jobs, job: Job, asked: OwnMusicRequest, folders: list[Pa
                 t.kind == "sound" and t.arguments["use"] == "song" and t.state == "done" for t in job.tasks.values()
             ):
                 raise UserError("choose songs first; none is here yet")
-            return _ask_music(jobs, job, "own_music", {"folder": None, "loudness": asked.loudness})
+            arguments = {"folder": None, "loudness": asked.loudness}
+            if same := _same_fit(job, arguments):
+                raise UserError(f"take {same.number} is this already: songs, beats and loudness are the same")
+            return _ask_music(jobs, job, "own_music", arguments)
         if not 0 <= asked.folder < len(folders):
             raise UserError("no such folder of songs")
         arguments = {"folder": str(folders[asked.folder].resolve()), "loudness": asked.loudness}
         return _ask_music(jobs, job, "own_music", arguments)
+
+
+def _same_fit(job: Job, arguments: dict[str, Any]) -> Task | None:
+    """A take of the songs that were sent which would come out again: its song is there, and none came since."""
+    songs = [t for t in job.tasks.values() if t.kind == "sound" and t.arguments["use"] == "song" and t.state == "done"]
+    names, newest = {t.arguments["name"] for t in songs}, max(t.asked for t in songs)
+    return next(
+        (
+            task
+            for task in job.tasks.values()
+            if task.kind == "own_music" and task.state == "done" and task.arguments == arguments
+            if task.asked > newest and task.result.get("song") in names and not has_other_beats(job, task)
+        ),
+        None,
+    )
 
 
 def _check_ready(job: Job) -> None:
@@ -175,12 +227,16 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
 
 def follow_dancer(jobs: Jobs, job: Job, dancer: int) -> None:
     """Find the beats of another dancer. Undo brings back the dancer and the current beats. Raises UserError for a dancer who is not there."""
-    pose = job.done("pose")
-    if pose is None or dancer >= pose.result["people"]:
-        raise UserError("no such dancer")
+    _check_dancer(job, dancer)
     if job.done("rhythm"):
         write_history(job.history, beats_history(job), read_beats(job.beats))
     _follow(jobs, job, dancer, {})
+
+
+def _check_dancer(job: Job, dancer: int) -> None:
+    pose = job.done("pose")
+    if pose is None or dancer >= pose.result["people"]:
+        raise UserError("no such dancer")
 
 
 def _follow(jobs: Jobs, job: Job, dancer: int, arguments: dict[str, Any]) -> None:
@@ -199,12 +255,15 @@ def save_beats(jobs: Jobs, job: Job, asked: SaveRequest) -> History | None:
     """Write the person's beats and, if the request says it, how they were edited. Returns the history that was written. If an undone
     edit changed the dancer, the earlier dancer is followed again.
 
-    Raises UserError for beats outside of the video, and Outdated where another page saved meanwhile.
+    Raises UserError for beats outside of the video and a dancer who is not there, and Outdated where another page saved meanwhile.
     """
     before = beats_history(job)
     old, found = read_beats(job.beats), read_beats(job.found_beats)
     history, known = None, old
     if asked.history:
+        for step in asked.history.steps:
+            if step.dancers:
+                _check_dancer(job, max(step.dancers))
         history = edited(before, asked.history)
         beats, downbeats, strength = map(np.array, (history.beats, history.downbeats, history.strength))
         try:
@@ -274,7 +333,9 @@ def _edited(job: Job, asked: BeatsRequest) -> Beats:
 
 def _times_to_snap_to(job: Job, to: str | int) -> list[float]:
     if to == "motion":
-        return motion_of(job)["kinematic"]
+        if not (moments := motion_of(job)["kinematic"]):
+            raise UserError("the motion has no moment to snap to: no dancer was seen who moves; snap to something else")
+        return moments
     beats = _times_of(drawing_of(job, str(to)), "beats")
     if not beats:
         raise UserError("no beat was found in this audio; snap to another")

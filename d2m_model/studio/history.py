@@ -136,14 +136,17 @@ def edited(history: History, edits: Edits) -> History:
 
 
 def _with_step(history: History, step: Step, now: History) -> History:
-    """A history with a page's step at its end. The strengths of what it adds are those of `now` or of the beats before the last step
+    """A history with a page's step at its end. Raises UserError where it begins with another dancer. The strengths of what it adds are those of `now` or of the beats before the last step
     where these have the same times, because an operation made them or the step takes the last one back."""
+    if step.dancers and step.dancers[0] != history.dancer:
+        raise UserError("history.steps: a step begins with a dancer who is not followed there")
     after = _stated(history, _applied(_marks(history), step.removed, step.added))
     for known in (_at_step(history, history.at - 1) if history.at else now, now):
         if _times(known) == _times(after):
             after = _stated(history, _marks(known))
-    made = difference(step.label, _marks(history), _marks(after))
-    return after.model_copy(update={"steps": [*history.steps, made], "at": history.at + 1})
+    made = difference(step.label, _marks(history), _marks(after)).model_copy(update={"dancers": step.dancers})
+    dancer = step.dancers[1] if step.dancers else history.dancer
+    return after.model_copy(update={"steps": [*history.steps, made], "at": history.at + 1, "dancer": dancer})
 
 
 def _at_step(history: History, at: int) -> History:

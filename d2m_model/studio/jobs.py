@@ -200,13 +200,15 @@ class Jobs:
                 result = self._call(now)
             except Exception as err:  # noqa: BLE001 - one task must not end the studio
                 state, error = "failed", self._described(err, job)
+                if task.kind == "read" and isinstance(err, UserError):
+                    result = {"final": True}  # it is the file's fault
                 if not now.cancelled and not self._stopped:
                     say("studio", f"{job.name}: {task.key} failed: {error}")
             with self._changed:
                 if self._stopped:
                     return  # the task waits for the next server
                 if now.cancelled:
-                    state, error = "cancelled", None
+                    state, error, result = "cancelled", None, {}
                 task.result = result
                 self.running = None
                 if job.id in self._jobs and job.tasks.get(task.key) is task:
@@ -278,7 +280,7 @@ class Jobs:
         return one_line(_without_folders(text))
 
 
-def _needed(job: Job, task: Task) -> list[Task]:
+def needed(job: Job, task: Task) -> list[Task]:
     """The steps whose results a task reads."""
     before = {"pose": ("read",), "rhythm": ("read", "pose"), "take": STEPS, "own_music": STEPS, "sound": ()}
     steps = ("read",) if task.arguments.get("take") else STEPS  # of an export
@@ -287,14 +289,14 @@ def _needed(job: Job, task: Task) -> list[Task]:
 
 def _turn(job: Job, task: Task) -> tuple[int, int, int]:
     """What the queue is sorted by: a task's turn comes when it was asked for, but after the waiting steps that it needs."""
-    waiting = [step.asked for step in _needed(job, task) if step.state == "waiting"]
+    waiting = [step.asked for step in needed(job, task) if step.state == "waiting"]
     place = STEPS.index(task.kind) if task.kind in STEPS else len(STEPS)
     return max(task.asked, *waiting, 0), place, task.asked
 
 
 def _lacking(job: Job, task: Task) -> Task | None:
     """An earlier step that a task needs and that failed or was cancelled."""
-    return next((step for step in _needed(job, task) if step.state in ("failed", "cancelled")), None)
+    return next((step for step in needed(job, task) if step.state in ("failed", "cancelled")), None)
 
 
 def _without_folders(text: str) -> str:

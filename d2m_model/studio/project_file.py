@@ -207,7 +207,7 @@ def unpack(project: Path, folder: Path, most: int) -> Job:
     ) as err:
         if isinstance(err, UserError):
             raise
-        raise UserError(f"not a project of the studio, or damaged ({type(err).__name__})") from None
+        raise UserError("not a project of the studio, or a damaged one") from None
     job = load_job(folder)
     _check(job)
     return job

@@ -1,6 +1,5 @@
 """What the page shows of the studio and of a job, as JSON values. Nothing here opens media."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ import numpy as np
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.song_fit import LIMIT
 from d2m_model.rhythm.beats_file import read_beats
-from d2m_model.studio.asked import MOST_TAKES, same_beats
+from d2m_model.studio.asked import MOST_TAKES, has_other_beats, same_beats
 from d2m_model.studio.history import History
 from d2m_model.studio.job import MUSIC, STEPS, Job, Task, file_name
-from d2m_model.studio.jobs import Jobs
+from d2m_model.studio.jobs import Jobs, needed
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import FPS, LEVELS
@@ -58,19 +57,27 @@ def _job_line(jobs: Jobs, job: Job) -> dict[str, Any]:
     takes = [t for t in job.tasks.values() if t.kind in WHAT and t.state == "done"]
     return {
         "id": job.id, "name": job.name, "seconds": read and read.result["seconds"], "takes": len(takes),
-        "busy": _busy(job), "changed": job.last_asked // 10**9,
+        "busy": _busy(jobs, job), "failed": _failed(job), "changed": job.last_asked // 10**9,
     }  # fmt: skip
 
 
-def _busy(job: Job) -> bool:
-    return any(task.state == "waiting" for task in job.tasks.values())
+def _busy(jobs: Jobs, job: Job) -> bool:
+    """Whether anything of a job waits or runs, also one that was cancelled and has not stopped yet."""
+    now = jobs.running
+    return (now is not None and now.job is job) or any(task.state == "waiting" for task in job.tasks.values())
+
+
+def _failed(job: Job) -> bool:
+    """Whether a step failed, or the music, before there was any."""
+    music = [task.state for task in job.tasks.values() if task.kind in MUSIC]
+    return any(job.tasks[step].state == "failed" for step in STEPS) or ("done" not in music and "failed" in music)
 
 
 def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
     """Everything that the page shows of a job."""
     with jobs.lock:
         ahead = {task.key: place for place, (owner, task) in enumerate(jobs.queue()) if owner is job}
-        part = lambda task: _task_view(jobs, task, ahead)
+        part = lambda task: _task_view(jobs, job, task, ahead)
         takes = sorted((t for t in job.tasks.values() if t.kind in WHAT), key=lambda t: t.number)
         files = sorted((t for t in job.tasks.values() if t.kind == "sound"), key=lambda t: t.number)
         read, pose = job.done("read"), job.done("pose")
@@ -89,8 +96,11 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
             "id": job.id,
             "name": job.name,
             "revision": job.revision,
-            "busy": _busy(job),
+            "busy": _busy(jobs, job),
+            "hopeless": job.tasks["read"].state == "failed" and job.tasks["read"].result.get("final", False),
             "steps": {step: part(job.tasks[step]) for step in STEPS} | {"music": music},
+            # Whether the current beats stay while, after an undo, their dancer is followed again.
+            "keeps_beats": bool(job.tasks["rhythm"].arguments.get("keep")),
             "notes": list(dict.fromkeys(note for task in sorted(job.tasks.values(), key=lambda t: t.asked) for note in task.notes)),
             "video": read and {"fps": FPS} | {k: read.result[k] for k in ("frames", "seconds", "width", "height", "sound", "lufs")},
             "dancers": [{"index": n, "seen": seen} for n, seen in enumerate(pose.result["seen"])] if pose else [],
@@ -106,10 +116,15 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
         }  # fmt: skip
 
 
-def _task_view(jobs: Jobs, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
+def _task_view(jobs: Jobs, job: Job, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
+    """`state` is one of the task's own, "running", or "not done" where a step that it needs has failed."""
     running = jobs.is_running(task)
+    lost = task.state == "cancelled" and any(step.state == "failed" for step in needed(job, task))
     return {
-        "state": "running" if running else task.state,
+        "state": "running" if running else "not done" if lost else task.state,
+        "stopping": bool(running and jobs.running and jobs.running.cancelled),
+        # Tells it from an earlier one of this key; as text, because JavaScript's numbers are too short.
+        "asked": str(task.asked),
         "found": task.result.get("found", ""),
         "error": task.error,
         "progress": jobs.running.progress if running and jobs.running else None,
@@ -131,18 +146,8 @@ def _take_view(job: Job, task: Task) -> dict[str, Any]:
         "number": task.number, "name": job.names.get(task.number, ""), "file": f"{take_file(job, task.number)}.wav",
         "made": "model" if model else "own music", "style_name": shown if model else task.result.get("song", ""),
         "told": task.result.get("told", ""), "seconds": task.result.get("seconds"), "lufs": task.result.get("lufs"),
-        "old": task.state == "done" and _has_other_beats(job, task), "style": style if isinstance(style, dict) else Path(style).name,
+        "old": task.state == "done" and has_other_beats(job, task), "style": style if isinstance(style, dict) else Path(style).name,
     } | {name: asked.get(name) for name in ("level", "seed", "strictness", "loudness", "from", "redo", "keep")}  # fmt: skip
-
-
-def _has_other_beats(job: Job, task: Task) -> bool:
-    """Whether the beats changed since a take was asked for: both files are written alike, except for the tempo, which follows from the
-    beats."""
-    then = job.folder / "takes" / f"{task.number}.beats.json"
-    if not then.is_file() or not job.beats.is_file():
-        return False
-    read = lambda path: re.sub(rb'"tempo": [^,]*', b"", path.read_bytes(), count=1)
-    return read(then) != read(job.beats)
 
 
 def _stem(job: Job) -> str:
@@ -170,8 +175,6 @@ def export_view(job: Job, task: Task) -> dict[str, Any]:
         "kind": kind,
         "take": take,
         "file": file,
-        # Tells it from an earlier one of this name; as text, because JavaScript's numbers are too short.
-        "asked": str(task.asked),
     }
 
 
@@ -190,15 +193,19 @@ def beats_view(job: Job) -> dict[str, Any]:
         "downbeats": beats.downbeats.tolist(),
         "seconds": beats.seconds,
         "tempo": beats.tempo,
-        "edited": not same_beats(beats, found),
+        "edited": (edited := not same_beats(beats, found)),
+        "invented": not edited and job.tasks["rhythm"].result.get("invented") is True,
     }
 
 
 def history_view(history: History) -> dict[str, Any]:
-    """The edits of the beats, for a page that opens the job: times and down-beats, without strengths."""
+    """The edits of the beats, for a page that opens the job: times, down-beats and dancers, without strengths."""
     pairs = lambda marks: [mark[:2] for mark in marks]
-    steps = [{"label": s.label, "removed": pairs(s.removed), "added": pairs(s.added)} for s in history.steps]
-    return history.model_dump(include={"version", "at", "beats", "downbeats"}) | {"steps": steps}
+    steps = [
+        {"label": s.label, "removed": pairs(s.removed), "added": pairs(s.added), "dancers": s.dancers}
+        for s in history.steps
+    ]
+    return history.model_dump(include={"version", "at", "beats", "downbeats", "dancer"}) | {"steps": steps}
 
 
 def pose_blocks(job: Job) -> tuple[int, Iterator[bytes]]:

@@ -184,7 +184,7 @@ def create_app(
     def takes(job_id: str):
         wanted = body(requests.TakeRequest)
         with jobs.lock:
-            return {"numbers": asked.ask_takes(jobs, jobs.get(job_id), wanted)}, 202
+            return asked.ask_takes(jobs, jobs.get(job_id), wanted)._asdict(), 202
 
     @app.post("/api/jobs/<job_id>/own-music")
     def own_music(job_id: str):
@@ -310,13 +310,18 @@ def _finished(job: Job, step: str) -> Job:
 def _file(path: Path, download_name: str | None = None) -> flask.Response:
     if not path.is_file():
         raise Unknown(path.name)
-    return flask.send_file(
+    answer = flask.send_file(
         path.resolve(),
         conditional=True,
         etag=True,
         as_attachment=download_name is not None,
         download_name=download_name,
     )
+    if download_name is None:
+        del answer.headers[
+            "Content-Disposition"
+        ]  # or it would be stored under the name that it has here, not the page's
+    return answer
 
 
 def _receive(target: Path) -> None:

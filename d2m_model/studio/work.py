@@ -55,6 +55,12 @@ from dataset_tools.lib.core.progress import progress, watch_progress
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_seconds
 from dataset_tools.lib.parallel.worker_process import report_step
 
+INVENTED = (
+    "These beats are invented. Play the dance and tap its beats with the key T (Shift T: the first of a bar): the first tap removes all "
+    "invented beats, and Undo brings them back. Then make the music."
+)
+"""What to do where nobody was found."""
+
 
 class Work(NamedTuple):
     """A task with everything that its function needs."""
@@ -182,8 +188,9 @@ def _pose(work: Work) -> dict[str, Any]:
         doubt = True
         found += "; the demo's weights were used"
         advice += (
-            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers be online, or put "
-            f"{better}.pkl into weights/, and open the video again."
+            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers, be online, or put "
+            f"{better}.pkl into the folder weights in the working folder of the studio (docs/weights.md: where to get it); then open "
+            "the video again, as new work. Beats that you corrected stay in this one: JSON under Export takes them to generate --beats."
         )
     return {
         "found": found,
@@ -197,16 +204,21 @@ def _pose(work: Work) -> dict[str, Any]:
 
 
 def _beats(work: Work) -> dict[str, Any]:
-    """The beats of the dancer that the person chose. If an undone edit chose this dancer again ("keep"), the current beats stay."""
+    """The beats of the dancer that the person chose; where nobody was seen, the model makes them up. If an undone edit chose this dancer
+    again ("keep"), the current beats stay."""
     pose = np.asarray(read_npy(work.job.folder / "pose.npy"), np.float32)
     dancer = min(work.job.dancer, pose.shape[1] - 1)
     beats = cut_to(as_written(_rhythm(work.layout).beats_of(pose[:, dancer])), frames_to_seconds(work.frames))
     write_motion(work.job.folder / "motion.json", pose[:, dancer])
     write_beats(work.job.found_beats, beats)
     write_beats(work.job.beats, beats_with(work.job.beats, beats) if work.arguments.get("keep") else beats)
-    tempo = f", {beats.tempo:.0f} a minute" if beats.tempo else ""
+    count = len(beats.beats)
+    told = f"{count} beat{'s' * (count > 1)}" + (f", {beats.tempo:.0f} a minute" if beats.tempo else "")
+    if not (pose[:, dancer, :, 2] > 0).any():
+        found = f"nobody was found: a rhythm of its own, {told}" if count else "nobody was found: no beats"
+        return {"found": found, "doubt": True, "advice": INVENTED, "invented": True}
     style = f", most like {likeliest_style(beats)}" if beats.style else ""
-    return {"found": f"{len(beats.beats)} beats{tempo}{style}" if len(beats.beats) else "no beats were found"}
+    return {"found": told + style if count else "no beats were found"}
 
 
 def beats_with(path: Path, found: Beats) -> Beats:

@@ -8,6 +8,26 @@ import numpy as np
 import soundfile
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PHONE = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+PORTRAIT, LANDSCAPE = {"width": 390, "height": 844}, {"width": 844, "height": 390}
+
+
+def status(page) -> str:
+    """What the page says."""
+    return page.locator("#status").inner_text()
+
+
+def changed_answer(page, job, change):
+    """The page is told of the job what `change` makes of it."""
+
+    def answer(route):
+        given = route.fetch()
+        told = given.json()
+        change(told)
+        route.fulfill(response=given, json=told)
+
+    page.route(f"**/api/jobs/{job}", answer)
+    page.reload()
 
 
 class Page:
@@ -67,3 +87,15 @@ class Page:
 
     def sound(self, number: int) -> np.ndarray:
         return soundfile.read(io.BytesIO(self.studio.read(f"/api/jobs/{self.job}/sound/{number}")), dtype="int16")[0]
+
+
+def swipe(mine: Page, x: float, y: float, dx: float, dy: float) -> None:
+    """A finger that is put down, waits, and moves slowly."""
+    speak = mine.page.context.new_cdp_session(mine.page).send
+    at = lambda share: [{"x": x + share * dx, "y": y + share * dy}]
+    speak("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": at(0)})
+    time.sleep(0.15)
+    for k in range(1, 21):
+        speak("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": at(k / 20)})
+        time.sleep(0.02)
+    speak("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})

@@ -1,11 +1,11 @@
 // Talks to the server. Refused: it answered no, in words for the person. Lost: there was no answer.
-import { wait } from './dom.js';
+import { say, wait } from './dom.js';
 
 export class Refused extends Error {
   constructor(message, status) { super(message); this.status = status; }
 }
 export class Lost extends Error {
-  constructor() { super('The server does not answer. The page tries again.'); }
+  constructor() { super('The server does not answer. Please try again when it does.'); }
 }
 const LOCKED = 'Please open the address that the terminal shows; it contains the key to this page.';
 const PATIENCE = 20000;
@@ -79,6 +79,17 @@ export async function insist(attempt, stop = () => false) {
     }
     await wait(pause);
   }
+}
+
+// Waits for a server that does not answer, and says what follows when it does; then a request is sent once, not twice. stop(): whether the
+// person gave up, which raises Lost.
+export async function answering(words, stop = () => false) {
+  let told = false;
+  await insist(() => get('/api/state', 8000).catch(error => {
+    if (error instanceof Lost && !told && !stop()) say(`The server does not answer. ${words} when it answers again.`, 'bad');
+    told = true;
+    throw error;
+  }), stop);
 }
 
 // Sends a file's raw bytes; progress(share) while it goes. Returns {done: promise, stop()}.

@@ -1,5 +1,5 @@
 // The beats as the person edits them: undo and redo without end, saved to the server with the beats after each edit.
-import { get, insist, post, put } from './api.js';
+import { answering, get, insist, post, put } from './api.js';
 import { History, sorted } from './history.js';
 import { forget, keep, recall } from './unsaved.js';
 
@@ -20,7 +20,7 @@ export class Beats extends EventTarget {
 
   forget() {
     clearTimeout(this.timer);
-    Object.assign(this, { job: null, list: null, seconds: 0, history: new History(), unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false, asking: false, operating: false });
+    Object.assign(this, { job: null, list: null, seconds: 0, history: new History(), unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false, kept: false, invented: null, asking: false, operating: false });
   }
 
   // The job is left: what is unsaved is sent once more, without waiting for it.
@@ -33,14 +33,22 @@ export class Beats extends EventTarget {
 
   // Other beats are found: the current ones are removed until they are here.
   renew() {
-    Object.assign(this, { list: null, history: new History(), mergeable: '', announced: false, away: true });
+    Object.assign(this, { list: null, history: new History(), mergeable: '', announced: false, away: true, kept: false, invented: null });
     this.version++;
     this.tell();
   }
 
   // away: the server has no beats now, because it finds them again.
   get ready() { return this.list !== null && !this.away; }
-  tell(label = '') { this.dispatchEvent(new CustomEvent('change', { detail: { label } })); }
+  // Also while they can't be edited: those that were brought back are known before the server has followed their dancer again.
+  get shown() { return this.ready || this.kept ? this.list : []; }
+  get areInvented() { return this.invented !== null && equal(this.list, this.invented, SAME); }
+  // Whether the server has beats now.
+  set there(now) {
+    if (now && this.away) this.kept = false;
+    this.away = !now;
+  }
+  tell(label = '', elsewhere = false) { this.dispatchEvent(new CustomEvent('change', { detail: { label, elsewhere } })); }
 
   // Takes the beats that the server tells. version: this.version when the server was asked; later edits win.
   async adopt(job, told, version) {
@@ -57,6 +65,7 @@ export class Beats extends EventTarget {
     if (this.asking || this.operating) return;
     this.seconds = told.seconds;
     const list = received(told);
+    if (told.invented) this.invented = list;
     if (this.unsaved || this.saving) {
       if (!this.saving) this.save().catch(() => {});
     } else if (version !== this.version) {
@@ -80,9 +89,10 @@ export class Beats extends EventTarget {
       const again = this.list !== null;
       this.history = History.told(told);
       this.list = received(told);
+      this.kept = false;
       this.mergeable = '';
       this.announced = true;
-      this.tell(again ? this.history.undoable?.label : '');
+      this.tell('', again);
     } catch { /* it is asked again after the next answer */ } finally {
       if (this.job === job) this.asking = false;
     }
@@ -105,14 +115,15 @@ export class Beats extends EventTarget {
 
   travel(found, word) {
     if (!found) return '';
-    const [list, { label }] = found;
+    const [list, { label, dancers }] = found;
     this.mergeable = '';
-    this.put(list, `${word}: ${label}`);
+    this.put(list, `${word}: ${label}`, Boolean(dancers));
     return label;
   }
 
-  put(list, label) {
+  put(list, label, kept = false) {
     this.list = list;
+    this.kept = kept;
     this.version++;
     this.unsaved = true;
     this.store();
@@ -164,24 +175,27 @@ export class Beats extends EventTarget {
     }
   }
 
-  // Another window saved meanwhile: what was done here becomes one step after what was done there.
+  // Another window saved meanwhile: what was done here becomes one step after what was done there, with the dancer of these beats.
   async join(job) {
     const told = await insist(() => get(`/api/jobs/${job}/history`), () => this.job !== job);
     if (this.job !== job) return;
-    const label = this.history.undoable?.label ?? 'edited', theirs = received(told);
+    const label = this.history.undoable?.label ?? 'edited', theirs = received(told), dancer = this.history.dancer ?? told.dancer, back = dancer !== told.dancer;
     this.history = History.told(told);
     this.mergeable = '';
-    if (equal(theirs, this.list)) this.unsaved = false;
-    else this.history.add(label, theirs, this.list);
-    this.tell();
+    if (equal(theirs, this.list) && !back) this.unsaved = false;
+    else this.history.add(back ? `dancer ${dancer + 1} followed` : label, theirs, this.list, false, dancer);
+    this.kept = back;
+    this.tell(back ? `another window followed dancer ${told.dancer + 1} meanwhile: dancer ${dancer + 1} is followed again, Undo takes that back` : '');
   }
 
   // An operation of the server on all beats (halve, double, shift, snap, reset); it can be undone like any edit. inverse: the label of
   // the edit that it takes back, if that was the newest one: doubling brings back the beats that halving left out.
   async change(label, operation, inverse = null) {
     if (inverse && this.history.undoable?.label === inverse) return this.edit(label, this.history.before(this.list));
+    const { job } = this;
+    await answering('The beats will be changed', () => this.job !== job);
     await this.save();
-    const version = ++this.version, job = this.job;
+    const version = ++this.version;
     this.operating = true;
     const { beats } = await insist(() => post(`/api/jobs/${job}/beats/change`, { ...operation, ...sent(this.list) })).finally(() => { if (this.job === job) this.operating = false; });
     if (job !== this.job || version !== this.version) return null; // an edit in between wins, and is sent next

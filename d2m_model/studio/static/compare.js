@@ -7,10 +7,10 @@ const base = job => `/api/jobs/${job}`;
 
 export class Compare {
   constructor(player, sound, timeline) {
-    Object.assign(this, { player, sound, timeline, job: null, picks: { a: NONE, b: NONE }, side: 'a', known: new Set(), shown: '', peaks: new Map(), quiet: false });
+    Object.assign(this, { player, sound, timeline, job: null, picks: { a: NONE, b: NONE }, side: 'a', known: new Set(), chosen: false, shown: '', peaks: new Map(), quiet: false });
     for (const side of ['a', 'b']) {
       $(`hear-${side}`).addEventListener('click', () => this.hear(side));
-      $(`pick-${side}`).addEventListener('change', event => this.pick(side, event.target.value, true));
+      $(`pick-${side}`).addEventListener('change', event => this.choose(side, event.target.value, true));
     }
   }
 
@@ -28,7 +28,7 @@ export class Compare {
 
   // Follows the job: what can be heard, and the new takes.
   follow(job) {
-    if (this.job?.id !== job.id) Object.assign(this, { picks: { a: NONE, b: NONE }, side: 'a', known: new Set(), shown: '', first: true });
+    if (this.job?.id !== job.id) Object.assign(this, { picks: { a: NONE, b: NONE }, side: 'a', known: new Set(), chosen: false, shown: '', first: true });
     this.job = job;
     if (!job.video) return this.draw([[NONE, 'no audio']]);
     const done = job.takes.filter(take => take.state === 'done').map(take => String(take.number));
@@ -36,7 +36,11 @@ export class Compare {
     const fresh = done.filter(number => !this.known.has(number));
     this.known = new Set(done);
     const there = pick => pairs.some(([value]) => value === pick);
-    for (const side of ['a', 'b']) if (!there(this.picks[side])) this.picks[side] = NONE;
+    for (const side of ['a', 'b']) {
+      if (there(this.picks[side]) || this.picks[side] === NONE) continue;
+      this.picks[side] = NONE;
+      this.chosen = false;
+    }
     if (this.first) {
       this.first = false;
       this.picks.a = done.at(-1) ?? (job.video.sound ? ORIGINAL : NONE);
@@ -48,8 +52,12 @@ export class Compare {
     this.load();
   }
 
-  // A new take goes to the side that is not heard; if nothing plays, it is heard next.
+  // A new take goes to the side that is not heard; if nothing plays, it is heard next. A pair that the person chose stays.
   arrived(number) {
+    if (this.chosen) {
+      if (!this.quiet) say(`Take ${number} is ready, under Takes. A and B stay as you chose them.`);
+      return;
+    }
     const quiet = [NONE, ORIGINAL].includes(this.heard) && !this.player.playing;
     const side = quiet ? this.side : this.other();
     if (quiet && this.heard === ORIGINAL) this.picks[this.other()] = ORIGINAL;
@@ -66,6 +74,12 @@ export class Compare {
       $(`hear-${side}`).setAttribute('aria-label', `hear ${side.toUpperCase()}: ${this.name(this.picks[side])}`);
     }
     this.pairs = pairs;
+  }
+
+  // By the person, for comparing.
+  choose(side, value, hear = false) {
+    this.chosen = true;
+    this.pick(side, value, hear);
   }
 
   pick(side, value, hear = false) {

@@ -29,7 +29,12 @@ export function hush() {
   if ($('status').dataset.lasting !== 'true') say('');
   $('status').dataset.lasting = false;
 }
-export const complain = error => say(error.message || String(error), 'bad');
+export const capital = text => text && text[0].toUpperCase() + text.slice(1);
+// A message of the server as a sentence; one that begins with the name of a file keeps it ("dance.mp4: not a video").
+export const complain = error => {
+  const text = error.message || String(error);
+  say(/^(\S*\.\w|[^:]*\.\w+:)/.test(text) ? text : capital(text), 'bad');
+};
 
 export const seconds = (time, digits = 2) => `${time.toFixed(digits)} s`;
 export const clock = time => time < 60 ? time.toFixed(2) : `${Math.floor(time / 60)}:${(time % 60).toFixed(2).padStart(5, '0')}`;
@@ -38,7 +43,8 @@ export const takeWords = take => `${take.number}: ${take.name || `${take.style_n
 export const counted = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
 // "cut: 120 of 246 frames"; seconds ("s", "s of music") have no plural.
 export const farWords = ({ label, done, total, unit }) => `${label}: ${done}${total ? ` of ${/^s( |$)/.test(unit) ? `${total} ${unit}` : counted(total, unit)}` : ''}`;
-export const STATES = { waiting: 'waits', running: 'at work', done: '', failed: 'failed', cancelled: 'cancelled' };
+export const STATES = { waiting: 'waits', running: 'at work', done: '', failed: 'failed', cancelled: 'cancelled', 'not done': 'not done' };
+export const STOPPING = 'is being cancelled …';
 export const wait = time => new Promise(done => setTimeout(done, time));
 
 // Sets the options of a select, [[value, text], …]; keeps the choice if it is still there.

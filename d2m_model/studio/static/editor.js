@@ -1,5 +1,5 @@
 // The tools that change beats: buttons and what the keys do.
-import { $, complain, options, say, seconds, write } from './dom.js';
+import { $, capital, complain, counted, options, say, seconds, write } from './dom.js';
 import { round } from './history.js';
 import { FPS } from './player.js';
 import { Taps } from './taps.js';
@@ -9,7 +9,7 @@ const NEAR = 0.03, STEP = 0.01, APART = 0.02, LATE = 2000, SLOWEST = 20, FASTEST
 export class Editor {
   constructor(beats, player, timeline) {
     Object.assign(this, { beats, player, timeline, chosen: null, taps: new Taps(beats), tapped: -Infinity });
-    beats.addEventListener('change', event => this.changed(event.detail.label));
+    beats.addEventListener('change', event => this.changed(event.detail));
     beats.addEventListener('saved', event => this.told(event.detail));
     beats.addEventListener('refused', event => complain(event.detail));
     timeline.addEventListener('add', event => this.add(event.detail.time));
@@ -47,28 +47,30 @@ export class Editor {
   get index() { return this.chosen === null ? -1 : this.list.findIndex(beat => beat.time === this.chosen); }
   get beat() { return this.list[this.index] ?? null; }
 
-  changed(label) {
+  changed({ label, elsewhere }) {
     if (this.chosen !== null && this.index < 0) this.chosen = null;
-    this.player.setBeats(this.list);
+    this.player.setBeats(this.beats.shown);
     this.draw();
-    if (label) say(`${label[0].toUpperCase()}${label.slice(1)}. ${this.list.length} beats.`);
+    if (elsewhere) say(`The beats were changed in another window. ${counted(this.list.length, 'beat')}.`);
+    else if (label) say(`${capital(label)}. ${counted(this.list.length, 'beat')}.`);
   }
 
   draw() {
     const { beats, beat } = this, ready = beats.ready;
-    this.timeline.setBeats(this.list, this.index);
+    this.timeline.setBeats(this.beats.shown, this.index);
     const { undoable, redoable } = beats.history;
     $('undo').disabled = !ready || !undoable;
     $('redo').disabled = !ready || !redoable;
     $('undo').title = undoable ? `undo: ${undoable.label}` : '';
     $('redo').title = redoable ? `do again: ${redoable.label}` : '';
     for (const id of ['beat-earlier', 'beat-later', 'beat-down', 'beat-delete']) $(id).disabled = !beat;
-    for (const id of ['beat-add', 'tap', 'beat-before', 'beat-after', 'beats-halve', 'beats-double', 'beats-shift', 'beats-tempo', 'beats-snap', 'beats-reset']) $(id).disabled = !ready;
+    for (const id of ['beat-add', 'tap', 'beat-before', 'beat-after', 'beats-halve', 'beats-double', 'beats-shift', 'beats-tempo', 'beats-reset']) $(id).disabled = !ready;
+    $('beats-snap').disabled = !ready || !this.snaps;
     $('beat-down').setAttribute('aria-pressed', Boolean(beat?.down));
     write($('beat-told'), beat ? `${this.describe()}` : 'no beat selected');
     write($('saved'), !ready ? '' : beats.unsaved ? 'saving …' : undoable ? 'saved' : '');
     this.drawTempo(ready);
-    write($('beats-found'), ready ? `${this.list.length} beats${this.tempo ? `, ${Math.round(this.tempo)} a minute` : ''}` : '');
+    write($('beats-found'), ready ? `${counted(this.list.length, 'beat')}${this.tempo ? `, ${Math.round(this.tempo)} a minute` : ''}` : '');
   }
 
   // The field follows the tempo, except while the person types.
@@ -88,7 +90,10 @@ export class Editor {
     this.draw();
   }
 
-  sources(pairs) { options($('snap-to'), pairs); }
+  sources(pairs) {
+    this.snaps = pairs.length > 0;
+    options($('snap-to'), pairs);
+  }
 
   // pointed: with a click on it, which also goes there, like a click beside it. A loop, in which beats are heard and corrected, goes on.
   select(index, pointed = false) {
@@ -104,17 +109,18 @@ export class Editor {
   next(step) {
     if (!this.list.length) return say('There are no beats.');
     let index = this.index + step;
-    if (this.index < 0 || (this.player.playing)) {
+    const fromHead = this.index < 0 || this.player.playing;
+    if (fromHead) {
       const place = this.player.position();
       index = step > 0 ? this.list.findIndex(beat => beat.time > place + 1e-4) : this.list.findLastIndex(beat => beat.time < place - 1e-4);
       if (index < 0 && step > 0) index = this.list.length;
     }
-    if (index < 0 || index >= this.list.length) return say(step > 0 ? 'This is the last beat.' : 'This is the first beat.');
+    if (index < 0 || index >= this.list.length) return say(fromHead ? `There is no beat ${step > 0 ? 'after' : 'before'} the play head.` : step > 0 ? 'This is the last beat.' : 'This is the first beat.');
     this.select(index);
   }
 
   add(time = this.player.position()) {
-    if (!this.beats.ready) return say('There are no beats yet.');
+    if (!this.beats.ready) return say('The beats are not there yet.');
     const near = this.list.findIndex(beat => Math.abs(beat.time - time) < NEAR);
     if (near >= 0) return this.select(near);
     time = round(Math.min(time, this.beats.seconds - 1e-3));
@@ -136,14 +142,16 @@ export class Editor {
     const low = Math.max(0, (this.list[index - 1]?.time ?? -1) + APART), high = Math.min(this.beats.seconds - 1e-3, (this.list[index + 1]?.time ?? Infinity) - APART);
     time = round(Math.max(Math.min(low, beat.time), Math.min(time, Math.max(high, beat.time)))); // a beat does not pass its neighbours
     this.chosen = time;
-    if (!this.beats.edit(label, this.list.map(other => other === beat ? { ...beat, time } : other), merge)) this.draw();
+    const done = this.beats.edit(label, this.list.map(other => other === beat ? { ...beat, time } : other), merge);
+    if (!done) this.draw();
+    return done;
   }
 
   nudge(by) {
     if (!this.beat) return say('Select a beat first: comma and full stop.');
-    this.move(this.index, this.beat.time + by, 'nudged beat', 'nudge');
+    const done = this.move(this.index, this.beat.time + by, 'nudged beat', 'nudge');
     if (!this.player.playing && this.beat) this.player.seek(this.beat.time);
-    if (this.beat) say(`${this.describe()}.`);
+    if (this.beat) say(done ? `Nudged ${this.describe()}.` : `${capital(this.describe())}: there is no room.`);
   }
   nudgeFrame(direction) { this.nudge(direction / FPS); }
 
@@ -192,7 +200,7 @@ export class Editor {
     this.changing = true;
     try {
       const done = await this.beats.change(label, operation, inverse);
-      if (!done) say(done === null ? 'You edited a beat meanwhile: your edit is kept, the change is not.' : 'The beats stay as they are.');
+      if (!done) say(done === null ? 'You edited a beat meanwhile: your edit is kept, the change is not.' : `The beats stay as they are${operation.operation === 'snap' ? ': each has a place to snap to already, or none within 0.12 s' : ''}.`);
     } catch (error) {
       complain(error);
     }

@@ -1,7 +1,7 @@
 // Exports: asked for, waited for, downloaded.
 import { $, STATES, complain, make, options, say, show, takeWords } from './dom.js';
-import { post } from './api.js';
-import { refresh } from './state.js';
+import { answering, post } from './api.js';
+import { refresh, state } from './state.js';
 
 const WORDS = { video: 'video', wav: 'WAV', beats: 'beats (JSON)', midi: 'beats (MIDI)', click: 'click track', project: 'project' }, NEEDS_TAKE = ['video', 'wav'];
 
@@ -56,9 +56,9 @@ export class Exports {
       link.click();
       link.remove();
       say(`${made.file ?? made.name} is downloaded.`);
-    } else if (made.state === 'failed' || made.state === 'cancelled') {
+    } else if (['failed', 'cancelled', 'not done'].includes(made.state)) {
       this.wanted.delete(made.name);
-      say(made.error ?? 'The export was cancelled.', 'bad');
+      complain({ message: made.error ?? (made.state === 'cancelled' ? 'The export was cancelled.' : 'The export was not done: a step before it failed.') });
     }
   }
 
@@ -66,6 +66,7 @@ export class Exports {
     const take = $('export-take').value, { id } = this.job, mix = kind === 'video' && this.job.video?.sound ? $('mix').valueAsNumber : 0;
     if (!(mix >= 0 && mix <= 1)) return say('The original audio under the take is a number from 0 (none) to 1.', 'bad');
     try {
+      await answering(`The ${WORDS[kind]} will be written`, () => state.id !== id);
       if (this.beats.ready) await this.beats.save();
       const { name, asked } = await post(`/api/jobs/${id}/exports`, { kind, take: NEEDS_TAKE.includes(kind) ? Number(take) : null, ...(mix ? { mix } : {}) });
       this.wanted.set(name, asked);

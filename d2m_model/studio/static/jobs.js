@@ -10,6 +10,7 @@ const PROJECT = /\.zip$/i, DAY = 86400;
 export class Jobs {
   constructor() {
     this.sending = null;
+    this.unknown = false;
     $('file').addEventListener('change', () => {
       const [file] = $('file').files;
       $('file').value = '';
@@ -69,7 +70,7 @@ export class Jobs {
   row(job) {
     const ago = Date.now() / 1000 - job.changed, date = new Date(1000 * job.changed);
     const when = ago < DAY ? date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }) : date.toLocaleDateString();
-    const words = [job.seconds === null ? null : seconds(job.seconds, 1), counted(job.takes, 'take'), job.busy ? 'at work' : null, when].filter(Boolean).join(', ');
+    const words = [job.seconds === null ? null : seconds(job.seconds, 1), job.failed && !job.busy ? 'failed' : null, job.failed && !job.takes ? null : counted(job.takes, 'take'), job.busy ? 'at work' : null, when].filter(Boolean).join(', ');
     return make('li', { dataset: { job: job.id } }, make('a', { href: `#${job.id}`, textContent: job.name }), make('span', { className: 'soft', textContent: words }),
       make('button', { type: 'button', className: 'danger', textContent: 'Delete', 'aria-label': `delete ${job.name}`, onclick: () => this.drop(job) }));
   }
@@ -94,7 +95,14 @@ export class Jobs {
     await Promise.race([refresh(), wait(3000)]);
   }
 
+  // lost: the server does not answer, so nobody knows what it does.
+  set lost(now) {
+    this.unknown = now;
+    if (now) this.queue([]);
+  }
+
   queue(queue) {
+    if (this.unknown) queue = [];
     const firsts = queue.filter((entry, k) => queue.findIndex(other => other.job === entry.job) === k); // of each job, what comes next
     const words = firsts.map(({ name, what }) => `${name} (${what})`);
     write($('queue'), words.length ? `${queue[0].running === false ? 'Waits' : 'At work'}: ${words[0]}${words.length > 1 ? `; then ${words.slice(1, 3).join(', ')}${words.length > 3 ? ` and ${words.length - 3} more` : ''}` : ''}` : '');

@@ -1,6 +1,6 @@
 // Puts the parts of the page together.
 import { $, ask, clock, complain, hush, options, say, show, write } from './dom.js';
-import { post, watchConnection } from './api.js';
+import { answering, post, watchConnection } from './api.js';
 import { open, refresh, state, watch } from './state.js';
 import { Sound } from './sound.js';
 import { FPS, Player } from './player.js';
@@ -24,7 +24,7 @@ const JOB = /^[0-9a-f]{16}$/;
 const video = $('video'), player = new Player(video, new Sound()), timeline = new Timeline($('wave')), skeleton = new Skeleton($('skeleton'), video);
 const beats = new Beats(), editor = new Editor(beats, player, timeline), compare = new Compare(player, player.sound, timeline);
 const region = new Region(player, timeline), takes = new Takes(compare, player);
-const form = new MakeForm(beats, region), own = new OwnMusic(beats), exports = new Exports(beats), steps = new Steps(), jobs = new Jobs();
+const form = new MakeForm(beats, region), own = new OwnMusic(beats, () => form.checked('loudness')), exports = new Exports(beats), steps = new Steps(), jobs = new Jobs();
 let shown = null, opened = null, arrived = null;
 
 // Difference picture - sound in seconds, as last measured; null before the first measurement. For the benchmark.
@@ -77,7 +77,7 @@ function followDancers(job) {
   const dancers = (job.dancers ?? []).filter(({ index, seen }) => seen > 0 || index === job.dancer), several = dancers.length > 1;
   show($('dancer-label'), several);
   if (several && document.activeElement !== $('dancer')) {
-    options($('dancer'), dancers.map(({ index, seen }) => [String(index), `${index + 1} (${Math.round(100 * seen)} %)`]), String(job.dancer));
+    options($('dancer'), dancers.map(({ index, seen }) => [String(index), `${index + 1}, seen in ${Math.round(100 * seen)} %`]), String(job.dancer));
   }
   skeleton.follow(job.dancer ?? 0);
   const done = job.steps.pose.state === 'done';
@@ -99,7 +99,7 @@ function follow({ studio, job, id }, version) {
   followVideo(job);
   steps.follow(job, studio.queue);
   followDancers(job);
-  beats.away = !job.beats;
+  beats.there = Boolean(job.beats);
   if (job.beats) {
     beats.adopt(job.id, job.beats, version);
     editor.tempo = job.beats.tempo;
@@ -110,7 +110,7 @@ function follow({ studio, job, id }, version) {
   takes.follow(job);
   own.follow(studio, job);
   exports.follow(job, compare.heard);
-  editor.sources([['motion', 'the motion'], ...(job.video?.sound ? [['original', "the video's audio"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${take.number}`])]);
+  editor.sources([...(job.dancers[job.dancer]?.seen ? [['motion', 'the motion']] : []), ...(job.video?.sound ? [['original', "the video's audio"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${take.number}`])]);
   editor.draw();
 }
 
@@ -150,6 +150,7 @@ $('dancer').addEventListener('change', async () => {
     return;
   }
   try {
+    await answering(`Dancer ${dancer + 1} will be followed`, () => state.id !== job.id);
     await beats.save();
     await post(`/api/jobs/${job.id}/dancer`, { dancer });
     beats.renew();
@@ -187,6 +188,7 @@ $('job').addEventListener('change', event => {
 
 watchConnection(trouble => {
   show($('reconnecting'), trouble);
+  jobs.lost = trouble !== null;
   write($('reconnecting'), trouble === 'locked' ? 'This page has no key: please open the address that the terminal shows. Nothing is lost.' : trouble ? 'The server does not answer: reconnecting … Nothing is lost.' : '');
   if (!trouble) say('Connected again.');
 });

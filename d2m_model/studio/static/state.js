@@ -40,6 +40,14 @@ function tell(marks) {
   }
 }
 
+// What of a job runs and waits.
+const working = job => JSON.stringify([...Object.values(job.steps), ...job.takes, ...job.sounds, ...job.exports].map(part => part.state));
+
+async function askStudio() {
+  state.studio = await get('/api/state', 8000);
+  studioAsked = performance.now();
+}
+
 async function poll() {
   clearTimeout(timer);
   running = true;
@@ -47,11 +55,9 @@ async function poll() {
   const id = state.id, waiting = [...asking];
   const marks = new Map([...watchers].filter(watcher => watcher.before).map(watcher => [watcher, watcher.before()]));
   try {
-    if (id === null || performance.now() - studioAsked > STUDIO || !state.studio) {
-      state.studio = await get('/api/state', 8000);
-      studioAsked = performance.now();
-    }
+    if (id === null || performance.now() - studioAsked > STUDIO || !state.studio) await askStudio();
     const job = id === null ? null : await get(`/api/jobs/${id}`, 8000);
+    if (job && state.job && working(job) !== working(state.job)) await askStudio(); // the queue moved on
     if (id === state.id) {
       state.job = job;
       tell(marks);

@@ -1,5 +1,5 @@
 // The progress list of a job: what each step found, how far it is, what went wrong.
-import { $, STATES, complain, counted, farWords, make, say, show, write } from './dom.js';
+import { $, STATES, STOPPING, complain, counted, farWords, make, say, show, write } from './dom.js';
 import { post } from './api.js';
 import { refresh } from './state.js';
 
@@ -39,7 +39,7 @@ export class Steps {
     this.job = job;
     let before = null, queued = Math.max(0, first); // told at the first step that waits
     for (const [step, told] of Object.entries(job.steps)) {
-      this.draw(step, { ...told, error: told.error === before ? null : told.error }, queued); // an error that stops all steps is told once
+      this.draw(step, { ...told, known: step === 'rhythm' && job.keeps_beats, error: told.error === before ? null : told.error }, queued); // an error that stops all steps is told once
       if (told.state === 'waiting') queued = 0;
       before = told.error ?? before;
     }
@@ -49,7 +49,7 @@ export class Steps {
       say('Cancelled: nothing of this dance runs or waits.');
     }
     show($('cancel'), job.busy);
-    show($('again'), !job.busy && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
+    show($('again'), !job.busy && !job.hopeless && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
     const key = JSON.stringify(job.notes);
     if ($('notes').dataset.key !== key) {
       $('notes').dataset.key = key;
@@ -59,14 +59,15 @@ export class Steps {
     }
   }
 
-  draw(step, { state, found, error, progress, doubt, advice }, queued) {
+  // known: what it found is not what the person has now, which was told.
+  draw(step, { state, found, error, progress, doubt, advice, stopping, asked, known }, queued) {
     const row = document.querySelector(`[data-step="${step}"]`);
     if (!row) return;
     row.dataset.state = state;
     const doubtful = state === 'done' && Boolean(doubt);
     row.dataset.doubt = doubtful;
-    const words = state === 'waiting' && queued ? `waits for other work, ${queued} before it` : doubtful ? 'look at this:' : STATES[state];
-    const far = state === 'running' && progress?.total ? farWords(progress) : '';
+    const words = state === 'waiting' && queued ? `waits for other work, ${queued} before it` : doubtful ? 'look at this:' : stopping ? STOPPING : STATES[state];
+    const far = state === 'running' && !stopping && progress?.total ? farWords(progress) : '';
     write(row.querySelector('.state'), far || words);
     write(row.querySelector('.found'), error || (state === 'done' ? found ?? '' : ''));
     row.querySelector('.found').classList.toggle('bad', Boolean(error));
@@ -77,26 +78,26 @@ export class Steps {
     }
     const bar = row.querySelector('progress');
     show(bar, state === 'running');
-    if (progress?.total) bar.value = progress.done / progress.total;
+    if (progress?.total && !stopping) bar.value = progress.done / progress.total;
     else bar.removeAttribute('value');
-    const before = this.states[step];
-    this.states[step] = state;
-    if ((before ? before !== state : error) && !this.quiet && (state === 'done' || state === 'failed')) say(`${NAMES[step]}: ${error || found || 'done'}.`, error ? 'bad' : '');
+    const before = this.states[step], now = step === 'music' ? state : `${asked} ${state}`; // a step may be done again between two answers
+    this.states[step] = now;
+    const news = before ? before !== now && !(state === 'done' && known) && !(state === 'failed' && step === 'music') : error; // a take that fails is told by its number
+    if (news && !this.quiet && (state === 'done' || state === 'failed')) say(`${NAMES[step]}: ${error || found || 'done'}.`, error ? 'bad' : '');
   }
 
   // What runs needs a moment to stop.
   async cancel() {
     const { id } = this.job;
     this.cancelling = id;
-    await this.send('cancel', { what: 'all' }, null);
-    if (this.cancelling === id) say('Cancelling …');
+    await this.send('cancel', { what: 'all' }, 'Cancelling …');
   }
 
   async send(what, body, words) {
+    say(words); // before what comes of it is told
     try {
       await post(`/api/jobs/${this.job.id}/${what}`, body);
       await refresh();
-      if (words) say(words);
     } catch (error) {
       this.cancelling = null;
       complain(error);

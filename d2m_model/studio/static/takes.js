@@ -1,5 +1,5 @@
 // The list of takes: settings, state, play, A and B, download, delete.
-import { $, STATES, ask, complain, farWords, make, say, show, write } from './dom.js';
+import { $, STATES, STOPPING, ask, complain, farWords, make, say, show, write } from './dom.js';
 import { insist, post, put, remove } from './api.js';
 import { refresh } from './state.js';
 
@@ -8,11 +8,12 @@ const stretch = ([from, to]) => `${from.toFixed(2)} to ${to.toFixed(2)} s`;
 
 export class Takes {
   constructor(compare, player) {
-    Object.assign(this, { compare, player, job: null, rows: new Map() });
+    Object.assign(this, { compare, player, job: null, rows: new Map(), ends: new Map(), cancelling: new Set() });
   }
 
   follow(job) {
-    if (this.job?.id !== job.id) this.clear();
+    const opened = this.job?.id !== job.id;
+    if (opened) this.clear();
     this.job = job;
     show($('no-takes'), !job.takes.length);
     const gone = new Set(this.rows.keys());
@@ -24,6 +25,7 @@ export class Takes {
         $('takes').prepend(row.item);
       }
       this.draw(this.rows.get(take.number), take);
+      this.told(take, opened);
     }
     for (const number of gone) {
       this.rows.get(number).item.remove();
@@ -31,7 +33,19 @@ export class Takes {
     }
   }
 
+  // Says once how a take ended that failed or that the person cancelled. opened: it may have ended long ago.
+  told({ number, asked, state, error }, opened) {
+    const end = `${asked} ${state}`;
+    if (this.ends.get(number) === end) return;
+    this.ends.set(number, end);
+    if (opened || state === 'waiting' || state === 'running') return;
+    if (state === 'failed') say(`Take ${number} failed: ${error}.`, 'bad');
+    if (this.cancelling.delete(number) && state === 'cancelled') say(`Take ${number} is cancelled.`);
+  }
+
   clear() {
+    this.ends.clear();
+    this.cancelling.clear();
     this.rows.clear();
     $('takes').replaceChildren();
   }
@@ -42,8 +56,8 @@ export class Takes {
       head: make('b', { textContent: `Take ${number}` }), name: this.nameField(number), state: make('span', { className: 'soft' }), told: make('span', { className: 'told soft' }),
       error: make('span', { className: 'bad' }), age: make('span', { className: 'soft', hidden: true, textContent: 'made with earlier beats' }), bar: make('progress', { max: 1, hidden: true, 'aria-label': `progress of take ${number}` }),
       play: button('Play', 'play', () => this.play(number)),
-      a: button('A', 'set as A:', () => this.compare.pick('a', String(number))),
-      b: button('B', 'set as B:', () => this.compare.pick('b', String(number))),
+      a: button('A', 'set as A:', () => this.compare.choose('a', String(number))),
+      b: button('B', 'set as B:', () => this.compare.choose('b', String(number))),
       save: make('a', { className: 'button', textContent: 'WAV', 'aria-label': `download take ${number} as WAV` }),
       stop: button('Cancel', 'cancel', () => this.cancel(number)),
       again: button('Try again', 'try again:', () => this.again(number)),
@@ -60,22 +74,24 @@ export class Takes {
     const done = take.state === 'done', busy = take.state === 'waiting' || take.state === 'running';
     row.item.dataset.state = take.state;
     const made = take.made === 'own music' ? ['your own music', done ? '' : take.style_name] : [take.style_name, `strictness ${take.strictness}`, `seed ${take.seed}`, `level ${take.level}`];
-    made.push(`${take.lufs === null || take.lufs === undefined ? take.loudness : take.lufs.toFixed(1)} LUFS`);
+    if (!/ LUFS /.test(take.told)) made.push(`${take.lufs === null || take.lufs === undefined ? take.loudness : take.lufs.toFixed(1)} LUFS`); // else it is told below, with why
     if (take.redo) made.push(`${stretch(take.redo)} anew, from take ${take.from}`);
     if (take.keep) made.push(`${stretch(take.keep)} kept from take ${take.from}`);
     write(row.state, made.filter(Boolean).join(' · '));
     const { progress } = take;
-    write(row.told, done ? take.told || '' : take.state === 'running' && progress ? farWords(progress) : STATES[take.state]);
+    write(row.told, done ? take.told || '' : take.stopping ? STOPPING : take.state === 'running' && progress ? farWords(progress) : STATES[take.state]);
     write(row.error, take.error ?? '');
     show(row.error, take.error);
     show(row.told, row.told.textContent);
     show(row.bar, take.state === 'running');
-    if (progress?.total) row.bar.value = progress.done / progress.total;
+    if (progress?.total && !take.stopping) row.bar.value = progress.done / progress.total;
     else row.bar.removeAttribute('value');
     for (const part of ['play', 'a', 'b', 'save']) show(row[part], done);
-    show(row.stop, busy);
-    show(row.again, take.state === 'failed' || take.state === 'cancelled');
-    row.item.dataset.heard = this.compare.heard === String(take.number);
+    show(row.stop, busy && !take.stopping);
+    show(row.again, !this.job.hopeless && ['failed', 'cancelled', 'not done'].includes(take.state));
+    const heard = this.compare.heard === String(take.number);
+    row.item.dataset.heard = heard;
+    row.item.setAttribute('aria-current', heard);
     show(row.drop, !busy);
     row.save.href = `/api/jobs/${this.job.id}/sound/${take.number}`;
     row.save.download = take.file;
@@ -113,17 +129,21 @@ export class Takes {
   }
 
   async cancel(number) {
+    this.cancelling.add(number);
+    say(`Cancelling take ${number} …`);
     try {
       await post(`/api/jobs/${this.job.id}/cancel`, { what: 'take', number });
-      say(`Take ${number} is cancelled.`);
-    } catch (error) { complain(error); }
+    } catch (error) {
+      this.cancelling.delete(number);
+      complain(error);
+    }
     refresh();
   }
 
   async again(number) {
+    say(`Take ${number} is being made again.`);
     try {
       await post(`/api/jobs/${this.job.id}/again`, { number });
-      say(`Take ${number} is being made again.`);
     } catch (error) { complain(error); }
     refresh();
   }

@@ -1,4 +1,5 @@
-// Tapping along: the taps of one go replace the beats in the stretch from the first to the last of them.
+// Tapping along: the taps of one go replace the beats in the stretch from the first to the last of them; over beats that were invented,
+// because nobody was found, they replace all.
 import { round } from './history.js';
 
 const PAUSE = 4, MARGIN = 0.12;
@@ -16,11 +17,12 @@ export class Taps {
     if (fresh) {
       this.goes++;
       this.times = [];
-      this.base = this.beats.list;
+      this.base = this.beats.areInvented ? [] : this.beats.list;
+      this.label = this.beats.areInvented ? 'tapped beats in place of the invented ones' : 'tapped beats';
     }
     this.times.push({ time: round(time), down });
     this.last = time;
-    this.beats.edit('tapped beats', this.replaced(), `tap ${this.goes}`, 1000 * PAUSE);
+    this.beats.edit(this.label, this.replaced(), `tap ${this.goes}`, 1000 * PAUSE);
     this.made = this.beats.list;
     return this.times.length;
   }

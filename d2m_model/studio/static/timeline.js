@@ -6,7 +6,7 @@ import { $, make, seconds as inSeconds, show } from './dom.js';
 import { passTouches } from './touch.js';
 import { drawWave } from './wave.js';
 
-const HEIGHT = 104, RULER = 24, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1 - 1e-6, APART = 0.02;
+const HEIGHT = 104, RULER = 24, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1 - 1e-6, APART = 0.02, OURS = ['beat', 'marked'];
 // Widths in pixels in which a beat can be taken: at most (and half the gap to its neighbours), and below which there is no room for it, or it is not even drawn.
 const COARSE = matchMedia('(pointer: coarse)').matches, HIT = COARSE ? 32 : 12, ROOM = 3, SEEN = 1.5, CLOSE = 64;
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -24,10 +24,19 @@ export class Timeline extends EventTarget {
     });
     this.wave.on('ready', () => { this.ready = true; this.drawBeats(); this.drawRegion(); this.tell('ready'); });
     this.regions.enableDragSelection({ color: colour('--region') });
+    this.regions.on('region-initialized', region => { if (!OURS.includes(region.id)) this.draw(region); });
     this.regions.on('region-created', region => this.onCreated(region));
     this.regions.on('region-updated', region => this.onUpdated(region));
-    this.regions.on('region-update', region => { if (region === this.marked) this.tell('region', { region: [region.start, region.end], done: false }); });
+    this.regions.on('region-update', (region, side) => {
+      if (region !== this.marked) return;
+      this.follow(region, side);
+      this.tell('region', { region: [region.start, region.end], done: false });
+    });
     const wrapper = this.wave.getWrapper();
+    wrapper.addEventListener('pointerdown', event => {
+      this.pressed = { x: event.clientX, time: this.timeAt(event.clientX), start: this.marked?.start, end: this.marked?.end };
+    });
+    addEventListener('pointermove', event => { this.pointer = event.clientX; }, true);
     wrapper.addEventListener('click', event => {
       const marker = event.pointerType === 'touch' && this.markerAt(event);
       if (marker) this.tell('select', { index: marker.index });
@@ -52,13 +61,19 @@ export class Timeline extends EventTarget {
     this.drawRegion();
   }
 
-  timeOf(event) {
+  timeOf(event) { return this.inside(this.timeAt(event.clientX)); }
+
+  // The time at a place of the window, also before and after the dance.
+  timeAt(x) {
     const box = this.wave.getWrapper().getBoundingClientRect();
-    return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) * this.seconds;
+    return (x - box.left) / box.width * this.seconds;
   }
+
+  inside(time) { return Math.max(0, Math.min(this.seconds, time)); }
 
   // For fingers: the marker under an event, also where beats are too close to be touched themselves.
   markerAt(event) {
+    if (event.clientY > this.wave.getWrapper().getBoundingClientRect().bottom - RULER) return undefined; // a region is drawn from the numbers
     if (!this.close) return this.markers.find(marker => marker.element.contains(event.target));
     const time = this.timeOf(event), width = this.wave.getWrapper().clientWidth / this.seconds;
     return this.markers.find(marker => Math.abs(marker.start - time) * width <= Math.min(HIT, marker.gap * width / 2) / 2);
@@ -207,7 +222,7 @@ export class Timeline extends EventTarget {
     element.setAttribute('aria-label', element.title);
     Object.assign(line.style, {
       width: down ? '3px' : '2px', background: selected ? colour('--picked') : tint, top: down ? '0' : '22%',
-      outline: selected ? `2px solid ${colour('--picked')}` : 'none', borderRadius: '2px', visibility: selected ? 'visible' : 'var(--line)',
+      outline: selected ? `2px solid ${colour('--picked')}` : 'none', boxShadow: '0 0 0 1px var(--card)', borderRadius: '2px', visibility: selected ? 'visible' : 'var(--line)',
     });
     line.textContent = '';
     if (down) {
@@ -233,6 +248,28 @@ export class Timeline extends EventTarget {
       if (this.marked.start !== region[0] || this.marked.end !== region[1]) this.marked.setOptions({ start: region[0], end: region[1] });
       this.marked.setOptions({ color: colour('--region') });
     }
+  }
+
+  // The ends of a region are where the pointer was pressed and is now. The plugin adds up movements instead: it begins 5 px wide, and
+  // forgets what goes beyond the start, the shortest length or the ends of the dance.
+  draw(region) {
+    const follow = () => {
+      const ends = [this.pressed.time, this.timeAt(this.pointer)].map(time => this.inside(time)).sort((a, b) => a - b);
+      [region.start, region.end] = ends;
+      region.renderPosition();
+    };
+    region.end = region.start;
+    region.on('update', () => { if (region !== this.marked) follow(); });
+  }
+
+  // The marked region is moved, or one of its ends ('start', 'end').
+  follow(region, side) {
+    const { time, start, end } = this.pressed, by = this.timeAt(this.pointer) - time, { seconds } = this;
+    const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
+    if (side === 'start') region.start = clamp(start + by, 0, end - SHORTEST);
+    else if (side === 'end') region.end = clamp(end + by, start + SHORTEST, seconds);
+    else [region.start, region.end] = [start, end].map(place => place + clamp(by, -start, seconds - end));
+    region.renderPosition();
   }
 
   onCreated(region) {

@@ -13,6 +13,7 @@ from d2m_model.generate import own_pose, own_video
 from dataset_tools.i3d import visual_features
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.progress import watch_progress
 from dataset_tools.lib.video import clip_reader
 from dataset_tools.pose import estimator
 from tests.d2m_model.generate.test_mux import write_video
@@ -144,3 +145,12 @@ def test_an_error_of_one_network_does_not_leave_the_other_waiting(layout, monkey
     write_video(layout.root / "in.mp4", frames=48)
     with pytest.raises(UserError, match=f"the {fails} fail"):
         own_video.read_dance(layout.root / "in.mp4", layout.root, layout)
+
+
+def test_the_bar_counts_the_frames_of_the_video_though_only_some_are_looked_at(layout, monkeypatch):
+    monkeypatch.setattr(estimator, "PoseEstimator", partial(Network, [], {".pkl": 1.0, ".pt": 1.0}))
+    write_video(layout.root / "in.mp4", frames=49)
+    told = []
+    with watch_progress(lambda label, *what: label == "pose" and told.append(what)):
+        frames = len(own_video.read_posed(layout.root / "in.mp4", layout).pose)
+    assert frames % 3 and told[0] == (0, frames, "frame") and told[-1] == (frames, frames, "frame")

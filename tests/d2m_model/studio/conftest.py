@@ -1,7 +1,8 @@
-"""Jobs without a worker, for what the pages and files of the studio do."""
+"""Jobs without a worker, for what the pages and files of the studio do; and a studio with a job for the tests of its page."""
 
 import io
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -20,6 +21,8 @@ from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from tests.helpers.footage import numbered_video, tone
+from tests.helpers.studio_page import Page
+from tests.helpers.studio_server import Studio, studio_root
 
 TOKEN = "t" * 40
 CHANGE = {"X-Studio": "1"}
@@ -114,3 +117,47 @@ def project_of(job, tmp_path, changes=()) -> bytes:
             if content is not None:
                 archive.writestr(name, content)
     return out.getvalue()
+
+
+# A studio and its page
+
+
+@pytest.fixture(scope="session")
+def studio(pipeline, tmp_path_factory):
+    root = studio_root(pipeline, tmp_path_factory.mktemp("studio"))
+    weights = root / "manifests" / "weights.csv"
+    weights.write_text(re.sub(r"https?://[^,]*", "http://127.0.0.1:9/x", weights.read_text()))  # nothing can be had
+    found = Studio(root)
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="session")
+def job(studio):
+    """A job with one take and a beat each half second."""
+    return studio.job_with_beats()
+
+
+@pytest.fixture
+def play():
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as found:
+        yield found
+
+
+@pytest.fixture
+def opened(play, studio, job):
+    """opened(**context): a new browser in which the job is shown."""
+    pages = []
+
+    def open_page(**context) -> Page:
+        mine = Page(play, studio, **context)
+        pages.append(mine)
+        mine.page.goto(f"{studio.base}/#{job}")
+        mine.wait_for_take(1)
+        mine.page.locator(f'[data-beat="{len(mine.beats()) - 1}"]').wait_for()
+        return mine
+
+    yield open_page
+    for mine in pages:
+        assert mine.errors == [] and mine.outside == []
+        mine.browser.close()

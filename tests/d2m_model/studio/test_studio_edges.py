@@ -1,16 +1,20 @@
 """The studio where values are at their ends: beats, numbers, sounds, records on disk, names."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from d2m_model.metrics.motion_beats import motion_beats
-from d2m_model.rhythm.beats_file import Beats, write_beats
+from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
+from d2m_model.studio import work
 from d2m_model.studio.drawing import write_motion
 from d2m_model.studio.job import MOST_NUMBER, Task, load_job
 from d2m_model.studio.serving import _bind
 from d2m_model.studio.work import _with_given_names
+from dataset_tools.lib.core.array_file import write_npy
 from dataset_tools.lib.core.errors import UserError
 from tests.d2m_model.studio.conftest import CHANGE, finished_job, project_of
 
@@ -87,6 +91,32 @@ def test_moments_of_the_motion_are_as_exact_as_for_generate(tmp_path):
     write_motion(tmp_path / "motion.json", pose)
     found = np.array(json.loads((tmp_path / "motion.json").read_text())["kinematic"])
     assert len(found) > 2 and np.abs(found - motion_beats(pose)).max() <= 5.1e-5, "a file of beats has four digits"
+
+
+def test_where_nobody_moves_there_is_no_motion_to_snap_to(jobs, client):
+    job = finished_job(jobs)
+    (job.folder / "motion.json").write_text('{"kinematic": []}')
+    values = {"operation": "snap", "beats": [1.0], "to": "motion"}
+    answer = client.post(f"/api/jobs/{job.id}/beats/change", json=values, headers=CHANGE)
+    assert answer.status_code == 400 and answer.json["error"].startswith("the motion has no moment to snap to")
+
+
+@pytest.mark.parametrize(("seen", "found"), [(0.0, "nobody was found: a rhythm of its own, 5 beats, 120 a minute"), (1.0, "5 beats, 120 a minute, most like pop")])  # fmt: skip
+def test_a_rhythm_that_follows_nobody_says_so(jobs, client, monkeypatch, seen, found):
+    job = finished_job(jobs)
+    pose = np.full((90, 1, 17, 3), 0.5, np.float32)
+    pose[..., 2] = seen
+    write_npy(job.folder / "pose.npy", pose)
+    beats = replace(read_beats(job.found_beats), style={"pop": 1.0})
+    monkeypatch.setattr(work, "_rhythm", lambda layout: SimpleNamespace(beats_of=lambda dancer: beats))
+    result = work.FUNCTIONS["rhythm"](work.Work(job, job.tasks["rhythm"], jobs.layout, jobs.params))
+    job.put(replace(job.tasks["rhythm"], result=result))
+    told = client.get(f"/api/jobs/{job.id}").json
+    step = told["steps"]["rhythm"]
+    assert step["found"] == found and step["doubt"] == told["beats"]["invented"] == (not seen)
+    assert ("the first tap removes all invented beats" in step["advice"]) == (not seen)
+    client.put(f"/api/jobs/{job.id}/beats", json={"beats": [1.0], "downbeats": []}, headers=CHANGE)
+    assert not client.get(f"/api/jobs/{job.id}").json["beats"]["invented"], "tapped beats are not"
 
 
 # Jobs on disk

@@ -18,8 +18,8 @@ from dataset_tools.lib.core.errors import UserError
 from tests.d2m_model.studio.conftest import CHANGE, client_of, finished_job, project_of
 
 
-def step(label="moved beat", removed=(), added=()):
-    return {"label": label, "removed": list(removed), "added": list(added)}
+def step(label="moved beat", removed=(), added=(), dancers=None):
+    return {"label": label, "removed": list(removed), "added": list(added), "dancers": dancers}
 
 
 def save(client, job, beats, *, version, kept, steps, at):
@@ -182,6 +182,26 @@ def test_undo_of_another_dancer_brings_back_the_dancer_and_his_beats(jobs, clien
     values = {"beats": [0.5, 1.2], "downbeats": [0.5], "history": {"version": told["version"], "kept": 1, "steps": [], "at": 1}}  # fmt: skip
     assert client.put(f"/api/jobs/{job.id}/beats", json=values, headers=CHANGE).status_code == 200
     assert job.dancer == 1 and read_beats(job.beats).strength.tolist() == [1.0, 1.0]
+
+
+def test_a_pages_step_may_change_the_dancer_to_one_who_is_there(jobs, client):
+    """As after another window followed another dancer, while this one edited the beats."""
+    job = finished_job(jobs)
+    client.post(f"/api/jobs/{job.id}/dancer", json={"dancer": 1}, headers=CHANGE)
+    _worked(job, replace(read_beats(job.found_beats), beats=np.array([0.5, 1.2]), downbeats=np.array([0.5])))
+    told = history_of(client, job)
+    assert told["dancer"] == 1 and told["steps"][0]["dancers"] == [0, 1]
+    back = lambda *dancers: [step("dancer 1 followed", [[1.2, False]], [[1.0, False]], dancers)]
+    for wrong in ((1, 2), (2, 0), (0, 1)):
+        answer = save(client, job, [0.5, 1.0], version=told["version"], kept=1, steps=back(*wrong), at=2)
+        assert answer.status_code == 400 and "dancer" in answer.json["error"] and job.dancer == 1
+    assert save(client, job, [0.5, 1.0], version=told["version"], kept=1, steps=back(1, 0), at=2).status_code == 200
+    assert job.dancer == 0 and job.tasks["rhythm"].arguments == {"keep": True}
+    _worked(job, read_beats(job.found_beats))
+    told = history_of(client, job)
+    assert (told["dancer"], told["at"], told["steps"][1]["dancers"]) == (0, 2, [1, 0])
+    assert save(client, job, [0.5, 1.2], version=told["version"], kept=2, steps=[], at=1).status_code == 200
+    assert job.dancer == 1 and read_beats(job.beats).beats.tolist() == [0.5, 1.2]
 
 
 def test_an_edit_while_the_beats_are_found_is_no_mistake_and_is_saved_afterwards(jobs, client):

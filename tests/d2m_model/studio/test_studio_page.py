@@ -1,59 +1,14 @@
 """The studio's page: what stays in sight, names of takes, undo in another browser, fingers, the ruler, the sound after a jump."""
 
 import re
-import time
 
 import av
 import pytest
 
-from tests.helpers.studio_page import BROWSER, Page
-from tests.helpers.studio_server import Studio, studio_root
+from tests.helpers.studio_page import BROWSER, LANDSCAPE, PHONE, PORTRAIT, changed_answer, status, swipe
 from tests.helpers.within import until
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-PHONE = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
-PORTRAIT, LANDSCAPE = {"width": 390, "height": 844}, {"width": 844, "height": 390}
-
-
-@pytest.fixture(scope="module")
-def studio(pipeline, tmp_path_factory):
-    root = studio_root(pipeline, tmp_path_factory.mktemp("studio"))
-    weights = root / "manifests" / "weights.csv"
-    weights.write_text(re.sub(r"https?://[^,]*", "http://127.0.0.1:9/x", weights.read_text()))  # nothing can be had
-    found = Studio(root)
-    yield found
-    found.stop()
-
-
-@pytest.fixture(scope="module")
-def job(studio):
-    """A job with one take and a beat each half second."""
-    return studio.job_with_beats()
-
-
-@pytest.fixture
-def play():
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as found:
-        yield found
-
-
-@pytest.fixture
-def opened(play, studio, job):
-    """opened(**context): a new browser in which the job is shown."""
-    pages = []
-
-    def open_page(**context) -> Page:
-        mine = Page(play, studio, **context)
-        pages.append(mine)
-        mine.page.goto(f"{studio.base}/#{job}")
-        mine.wait_for_take(1)
-        mine.page.locator(f'[data-beat="{len(mine.beats()) - 1}"]').wait_for()
-        return mine
-
-    yield open_page
-    for mine in pages:
-        assert mine.errors == [] and mine.outside == []
-        mine.browser.close()
 
 
 def box(page, selector):
@@ -112,7 +67,11 @@ def test_a_take_is_named_and_every_page_shows_it(opened):
     assert "slow one" in other.locator("#export-take option").first.text_content()
     with other.expect_download() as waiting:
         other.locator("#export-wav").click()
-    assert waiting.value.suggested_filename.endswith(" - take 1 - slow one.wav")
+    exported = waiting.value.suggested_filename
+    assert exported.endswith(" - take 1 - slow one.wav")
+    with mine.page.expect_download() as waiting:  # it was heard before it had this name
+        mine.page.locator('[data-take="1"] a').click()
+    assert waiting.value.suggested_filename == exported
     field.fill("lost")
     field.press("Escape")
     assert field.input_value() == "slow one"
@@ -139,6 +98,7 @@ def test_undo_goes_on_after_a_reload_and_in_another_browser(opened):
     other.saved(lambda found: found == before)
     assert other.page.locator("#redo").get_attribute("title") == "do again: deleted beat"
     mine.page.locator(f'[data-beat="{len(before) - 1}"]').wait_for()  # the first browser follows
+    assert status(mine.page) == f"The beats were changed in another window. {len(before)} beats."
     mine.page.locator("#redo:not([disabled])").click()
     mine.saved(lambda found: len(found) == len(before) - 1)
     mine.page.locator("#undo").click()
@@ -175,6 +135,7 @@ def test_undo_brings_back_the_dancer_and_exactly_the_beats(opened, studio):
     for step in ("#beat-after", "#beat-later"):
         page.locator(f"{step}:not([disabled])").click()
     until(20, lambda: beats.read_bytes() != before)
+    assert re.fullmatch(r"Nudged (down-)?beat 1 of \d+, \d\.\d{3} s\.", status(page))
     edited = beats.read_bytes()
     page.wait_for_timeout(2500)  # until the page knows that the beats are edited
     page.select_option("#dancer", "1")
@@ -191,18 +152,6 @@ def test_undo_brings_back_the_dancer_and_exactly_the_beats(opened, studio):
 
 
 # Fingers
-
-
-def swipe(mine, x: float, y: float, dx: float, dy: float) -> None:
-    """A finger that is put down, waits, and moves slowly."""
-    speak = mine.page.context.new_cdp_session(mine.page).send
-    at = lambda share: [{"x": x + share * dx, "y": y + share * dy}]
-    speak("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": at(0)})
-    time.sleep(0.15)
-    for k in range(1, 21):
-        speak("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": at(k / 20)})
-        time.sleep(0.02)
-    speak("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def to_top(mine) -> None:
@@ -296,10 +245,6 @@ def test_after_a_jump_the_sound_waits_for_the_picture_and_begins_at_its_place(op
 
 
 # What a person expects of it
-
-
-def status(page) -> str:
-    return page.locator("#status").inner_text()
 
 
 def test_a_click_on_the_picture_plays_and_pauses(opened):
@@ -436,19 +381,6 @@ def test_the_waveform_has_no_notch_where_its_pieces_meet(opened, job, zoomed):
     assert (len(found) > 1) == bool(zoomed) and all(wide > 0 and holes == 0 for wide, holes in found), found
 
 
-def changed_answer(page, job, change):
-    """The page is told of the job what `change` makes of it."""
-
-    def answer(route):
-        given = route.fetch()
-        told = given.json()
-        change(told)
-        route.fulfill(response=given, json=told)
-
-    page.route(f"**/api/jobs/{job}", answer)
-    page.reload()
-
-
 def test_a_region_is_of_the_newest_take_of_the_model_though_own_music_is_heard(opened, job):
     mine = opened()
     page = mine.page
@@ -507,6 +439,7 @@ def test_a_pose_of_the_demos_weights_is_doubted_but_not_that_of_its_own_clips(op
     told = studio.finished(made)["steps"]["pose"]
     assert told["doubt"] and "the demo's weights were used" in told["found"]
     assert "trained on rendered dancers" in told["advice"] and "pose_k16.pkl" in told["advice"]
+    assert "the folder weights in the working folder" in told["advice"] and "docs/weights.md" in told["advice"]
     for one in (made, job):  # for its own videos the step says it, and once
         assert not any("published weights" in note for note in studio.job(one)["notes"])
     page = opened().page
@@ -529,9 +462,9 @@ def test_on_a_phone_a_doubt_leaves_the_picture_in_sight_and_a_closed_list_stays_
 
     changed_answer(page, job, doubted)
     page.get_by_text("look at this").wait_for()
-    assert page.locator(".advice p").is_hidden() and page.locator("#notes").is_hidden()
+    assert page.locator('[data-step="pose"] .advice p').is_hidden() and page.locator("#notes").is_hidden()
     assert box(page, "#video")[1] <= PORTRAIT["height"]
-    page.get_by_text("What to do").click()
+    page.locator('[data-step="pose"]').get_by_text("What to do").click()
     page.get_by_text("Compare them.").wait_for()
     page.locator("#steps-panel > summary").click()
     page.wait_for_timeout(200)

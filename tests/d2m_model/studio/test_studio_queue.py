@@ -1,6 +1,7 @@
 """The studio's queue: the order of its tasks, and what requests, a full disk and the end of a server do to it meanwhile."""
 
 import errno
+import threading
 import time
 
 import pytest
@@ -109,6 +110,26 @@ def test_again_makes_all_takes_that_were_lost_or_one_and_first_the_steps(jobs, c
     jobs.cancel(job)
     job.put(Task(key="rhythm", kind="rhythm", asked=99, state="failed"))
     assert jobs.again(job) and [task.key for _, task in jobs.queue()][0] == "rhythm"
+
+
+def test_a_job_is_busy_until_what_was_cancelled_has_stopped(jobs, client):
+    job, running, gate = new_job(jobs), threading.Event(), threading.Event()
+
+    def perform(key):
+        running.set()
+        gate.wait(20)
+        raise ProcessLost("it was stopped")
+
+    worked(jobs, perform)
+    assert running.wait(20)
+    client.post(f"/api/jobs/{job.id}/cancel", json={"what": "all"}, headers=CHANGE)
+    told = client.get(f"/api/jobs/{job.id}").json
+    assert told["busy"] and client.get("/api/state").json["jobs"][0]["busy"]
+    assert (told["steps"]["read"]["state"], told["steps"]["read"]["stopping"]) == ("running", True)
+    assert (told["steps"]["pose"]["state"], told["steps"]["pose"]["stopping"]) == ("cancelled", False)
+    gate.set()
+    until(20, lambda: not client.get(f"/api/jobs/{job.id}").json["busy"])
+    assert client.get(f"/api/jobs/{job.id}").json["steps"]["read"]["state"] == "cancelled"
 
 
 def test_a_full_disk_does_not_stop_the_queue(jobs, monkeypatch):
