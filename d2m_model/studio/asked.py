@@ -131,7 +131,7 @@ def ask_own_music(jobs: Jobs, job: Job, asked: OwnMusicRequest, folders: list[Pa
                 t.kind == "sound" and t.arguments["use"] == "song" and t.state == "done" for t in job.tasks.values()
             ):
                 raise UserError("choose songs first; none is here yet")
-            arguments = {"folder": None, "loudness": asked.loudness}
+            arguments: dict[str, Any] = {"folder": None, "loudness": asked.loudness}
             if same := _same_fit(job, arguments):
                 raise UserError(f"take {same.number} is this already: songs, beats and loudness are the same")
             return _ask_music(jobs, job, "own_music", arguments)
