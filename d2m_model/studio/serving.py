@@ -4,10 +4,10 @@ import socket
 import tempfile
 from pathlib import Path
 
-from d2m_model.studio.asked import first_take
 from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.params import Params
 from d2m_model.studio.stage import add_video, application, check_songs, token_of
+from d2m_model.studio.takes import first_take
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2m_model.generate.given_files import songs_of
-from d2m_model.studio.asked import first_take
 from d2m_model.studio.job import own_name, shown_name
 from d2m_model.studio.jobs import Jobs
+from d2m_model.studio.takes import first_take
 from dataset_tools.lib.core.atomic import atomic_write, publish
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout

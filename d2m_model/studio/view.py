@@ -9,10 +9,11 @@ import numpy as np
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.song_fit import LIMIT
 from d2m_model.rhythm.beats_file import read_beats
-from d2m_model.studio.asked import MOST_TAKES, has_other_beats, same_beats
+from d2m_model.studio.beats_edits import same_beats
 from d2m_model.studio.history import History
 from d2m_model.studio.job import MUSIC, STEPS, Job, Task, file_name
 from d2m_model.studio.jobs import Jobs, needed
+from d2m_model.studio.takes import MOST_TAKES, has_other_beats
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import FPS, LEVELS

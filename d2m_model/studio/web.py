@@ -13,7 +13,7 @@ import flask
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from d2m_model.generate.given_files import SONGS
-from d2m_model.studio import asked, project_file, requests, view
+from d2m_model.studio import beats_edits, project_file, requests, takes, view
 from d2m_model.studio.history import Outdated
 from d2m_model.studio.job import SUFFIX, Job, shown_name
 from d2m_model.studio.jobs import Jobs, Unknown
@@ -104,7 +104,7 @@ def create_app(
     def _received(job: Job, receive: Callable[[Path], None]) -> dict[str, str]:
         try:
             receive(job.folder / job.video)
-            jobs.add(job, asked.first_take(jobs))
+            jobs.add(job, takes.first_take(jobs))
         except BaseException:
             project_file.discard(job.folder)
             raise
@@ -133,22 +133,22 @@ def create_app(
     @app.get("/api/jobs/<job_id>/sound/<name>")
     def audio(job_id: str, name: str):
         job = jobs.get(job_id)
-        return _file(asked.drawing_of(job, name).with_suffix(".wav"))
+        return _file(beats_edits.drawing_of(job, name).with_suffix(".wav"))
 
     @app.get("/api/jobs/<job_id>/peaks/<name>")
     def peaks(job_id: str, name: str):
-        return _file(asked.drawing_of(jobs.get(job_id), name))
+        return _file(beats_edits.drawing_of(jobs.get(job_id), name))
 
     @app.get("/api/jobs/<job_id>/motion")
     def motion(job_id: str):
-        return asked.motion_of(_finished(jobs.get(job_id), "rhythm"))
+        return beats_edits.motion_of(_finished(jobs.get(job_id), "rhythm"))
 
     @app.put("/api/jobs/<job_id>/beats")
     def save_beats(job_id: str):
         wanted = body(requests.SaveRequest)
         with jobs.lock:
             job = jobs.get(job_id)
-            history = asked.save_beats(jobs, job, wanted)
+            history = beats_edits.save_beats(jobs, job, wanted)
             written = history and {"version": history.version, "at": history.at}
             return {"beats": view.beats_view(job), "history": written}
 
@@ -157,45 +157,45 @@ def create_app(
         wanted = body(requests.ChangeRequest)
         with jobs.lock:
             job = jobs.get(job_id)
-            asked.change_beats(job, wanted)
+            beats_edits.change_beats(job, wanted)
             return {"beats": view.beats_view(job)}
 
     @app.get("/api/jobs/<job_id>/history")
     def history(job_id: str):
         with jobs.lock:
-            return view.history_view(asked.beats_history(jobs.get(job_id)))
+            return view.history_view(beats_edits.beats_history(jobs.get(job_id)))
 
     @app.put("/api/jobs/<job_id>/takes/<number>/name")
     def name_take(job_id: str, number: str):
         wanted = body(requests.NameRequest)
         with jobs.lock:
             job = jobs.get(job_id)
-            job.name_take(asked.take_of(job, number).number, wanted.name)
+            job.name_take(takes.take_of(job, number).number, wanted.name)
         return {}
 
     @app.post("/api/jobs/<job_id>/dancer")
     def dancer(job_id: str):
         wanted = body(requests.DancerRequest)
         with jobs.lock:
-            asked.follow_dancer(jobs, jobs.get(job_id), wanted.dancer)
+            beats_edits.follow_dancer(jobs, jobs.get(job_id), wanted.dancer)
         return {}, 202
 
     @app.post("/api/jobs/<job_id>/takes")
-    def takes(job_id: str):
+    def add_takes(job_id: str):
         wanted = body(requests.TakeRequest)
         with jobs.lock:
-            return asked.ask_takes(jobs, jobs.get(job_id), wanted)._asdict(), 202
+            return takes.ask_takes(jobs, jobs.get(job_id), wanted)._asdict(), 202
 
     @app.post("/api/jobs/<job_id>/own-music")
     def own_music(job_id: str):
         wanted = body(requests.OwnMusicRequest)
         with jobs.lock:
-            return {"numbers": [asked.ask_own_music(jobs, jobs.get(job_id), wanted, folders)]}, 202
+            return {"numbers": [takes.ask_own_music(jobs, jobs.get(job_id), wanted, folders)]}, 202
 
     @app.delete("/api/jobs/<job_id>/takes/<number>")
     def remove_take(job_id: str, number: str):
         with jobs.lock:
-            asked.remove_take(jobs, jobs.get(job_id), number)
+            takes.remove_take(jobs, jobs.get(job_id), number)
         return {}
 
     @app.post("/api/jobs/<job_id>/sounds")
@@ -225,14 +225,14 @@ def create_app(
     @app.delete("/api/jobs/<job_id>/sounds/<number>")
     def remove_audio(job_id: str, number: str):
         with jobs.lock:
-            asked.remove_audio(jobs, jobs.get(job_id), number)
+            takes.remove_audio(jobs, jobs.get(job_id), number)
         return {}
 
     @app.post("/api/jobs/<job_id>/exports")
     def export(job_id: str):
         wanted = body(requests.ExportRequest)
         with jobs.lock:
-            task = asked.ask_export(jobs, jobs.get(job_id), wanted)
+            task = takes.ask_export(jobs, jobs.get(job_id), wanted)
             return {"name": task.key, "asked": str(task.asked)}, 202
 
     @app.get("/api/jobs/<job_id>/exports/<name>")
@@ -264,7 +264,7 @@ def create_app(
         return {"error": jobs.without_paths(str(err))}, 400
 
     @app.errorhandler(Outdated)
-    @app.errorhandler(asked.NotYet)
+    @app.errorhandler(beats_edits.NotYet)
     def conflict(err: UserError):
         return {"error": str(err)}, 409
 

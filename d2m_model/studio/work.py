@@ -37,7 +37,7 @@ from d2m_model.rhythm.beats_file import Beats, as_written, read_beats, write_bea
 from d2m_model.rhythm.model import RhythmModel, load_rhythm
 from d2m_model.rhythm.scoring import likeliest_style
 from d2m_model.studio import project_file
-from d2m_model.studio.asked import same_beats
+from d2m_model.studio.beats_edits import same_beats
 from d2m_model.studio.drawing import write_drawing, write_motion
 from d2m_model.studio.job import Job, Task, load_job
 from d2m_model.studio.missed import weights_missed

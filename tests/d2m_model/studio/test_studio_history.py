@@ -240,7 +240,7 @@ def test_a_server_that_is_killed_between_its_two_files_loses_no_step(jobs, clien
     wanted = [1.52 if time == 1.5 else time for time in told["beats"]]
     values = {"version": told["version"], "kept": kept, "steps": [edit], "at": kept + 1}
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("d2m_model.studio.asked.write_history", kill)
+        patch.setattr("d2m_model.studio.beats_edits.write_history", kill)
         save(client, job, wanted, **values)
     assert read_beats(job.beats).beats.tolist() == wanted
     found = history_of(client, job)["steps"][kept]

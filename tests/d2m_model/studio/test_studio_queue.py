@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from d2m_model.studio.asked import first_take
 from d2m_model.studio.job import MOST_NOTES, Task, load_job
 from d2m_model.studio.jobs import Unknown
+from d2m_model.studio.takes import first_take
 from dataset_tools.lib.parallel.worker_process import ProcessLost
 from tests.d2m_model.studio.conftest import CHANGE, finished_job
 from tests.helpers.within import until

@@ -2,8 +2,8 @@
 
 import pytest
 
-from d2m_model.studio.asked import first_take
 from d2m_model.studio.job import Task
+from d2m_model.studio.takes import first_take
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel.worker_process import ProcessLost
 from tests.d2m_model.studio.conftest import CHANGE, finished_job

@@ -1,39 +1,19 @@
-"""What the page asks for: turns its requests into tasks and files."""
+"""Takes and files to download: checks what the page asks for and queues it, and deletes what is not wanted any more."""
 
 import itertools
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from d2m_model.generate.params import Params as GenerateParams
-from d2m_model.generate.tempo import with_tempo
-from d2m_model.rhythm.beats_file import Beats, as_numbers, read_beats, write_beats
-from d2m_model.rhythm.editing import doubled, halved, shifted, snapped, with_beats
-from d2m_model.studio.history import History, edited, history_of, keep_history, write_history
+from d2m_model.studio.beats_edits import check_beats_found
 from d2m_model.studio.job import MUSIC, Job, Task
 from d2m_model.studio.jobs import Jobs, Unknown
-from d2m_model.studio.requests import (
-    AudioFile,
-    BeatsRequest,
-    ChangeRequest,
-    ExportRequest,
-    OwnMusicRequest,
-    SaveRequest,
-    TakeRequest,
-)  # fmt: skip
+from d2m_model.studio.requests import AudioFile, ExportRequest, OwnMusicRequest, TakeRequest
 from dataset_tools.lib.core.atomic import publish
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.json_file import read_json
 from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.params import load_params
-
-
-class NotYet(UserError):
-    """The beats are being found. A page keeps its edits until they are there."""
-
 
 MOST_TAKES = 200
 """Takes of a job."""
@@ -61,7 +41,7 @@ def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> Asked:
     """Queue takes for the current beats, from the seed that was asked for on. A seed that would give the music of an earlier take is
     left out. Raises UserError for settings that no take can have."""
     with jobs.lock:
-        _check_ready(job)
+        check_beats_found(job)
         _check_room(job, asked.count)
         if asked.from_ is not None:
             take = job.done(f"take-{asked.from_}")
@@ -124,7 +104,7 @@ def first_take(jobs: Jobs) -> dict[str, Any]:
 def ask_own_music(jobs: Jobs, job: Job, asked: OwnMusicRequest, folders: list[Path]) -> int:
     """Queue the best excerpt of the person's songs; the take's number. Raises UserError for an unknown folder, or one without songs."""
     with jobs.lock:
-        _check_ready(job)
+        check_beats_found(job)
         _check_room(job, 1)
         if asked.folder == "uploaded":
             if not any(
@@ -154,11 +134,6 @@ def _same_fit(job: Job, arguments: dict[str, Any]) -> Task | None:
         ),
         None,
     )
-
-
-def _check_ready(job: Job) -> None:
-    if job.done("rhythm") is None:
-        raise NotYet("the dance's beats must be found first")
 
 
 def _check_room(job: Job, count: int) -> None:
@@ -218,150 +193,8 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
         if needs_take and (asked.take is None or job.done(f"take-{asked.take}") is None):
             raise UserError("choose a finished take to export")
         if not needs_take:
-            _check_ready(job)
+            check_beats_found(job)
         if asked.mix and asked.kind != "video":
             raise UserError("the original audio is mixed into a video only")
         name = EXPORTS[asked.kind].format(asked.take)
         return jobs.ask(job, name, "export", {"take": asked.take if needs_take else None, "mix": asked.mix})
-
-
-def follow_dancer(jobs: Jobs, job: Job, dancer: int) -> None:
-    """Find the beats of another dancer. Undo brings back the dancer and the current beats. Raises UserError for a dancer who is not there."""
-    _check_dancer(job, dancer)
-    if job.done("rhythm"):
-        write_history(job.history, beats_history(job), read_beats(job.beats))
-    _follow(jobs, job, dancer, {})
-
-
-def _check_dancer(job: Job, dancer: int) -> None:
-    pose = job.done("pose")
-    if pose is None or dancer >= pose.result["people"]:
-        raise UserError("no such dancer")
-
-
-def _follow(jobs: Jobs, job: Job, dancer: int, arguments: dict[str, Any]) -> None:
-    """Ask for the beats first: a server that is killed before it has written the dancer finds those of the old one again, and never
-    has the beats of one dancer for another."""
-    jobs.ask(job, "rhythm", "rhythm", arguments)
-    before, job.dancer = job.dancer, dancer
-    try:
-        job.save()
-    except OSError:
-        job.dancer = before
-        raise
-
-
-def save_beats(jobs: Jobs, job: Job, asked: SaveRequest) -> History | None:
-    """Write the person's beats and, if the request says it, how they were edited. Returns the history that was written. If an undone
-    edit changed the dancer, the earlier dancer is followed again.
-
-    Raises UserError for beats outside of the video and a dancer who is not there, and Outdated where another page saved meanwhile.
-    """
-    before = beats_history(job)
-    old, found = read_beats(job.beats), read_beats(job.found_beats)
-    history, known = None, old
-    if asked.history:
-        for step in asked.history.steps:
-            if step.dancers:
-                _check_dancer(job, max(step.dancers))
-        history = edited(before, asked.history)
-        beats, downbeats, strength = map(np.array, (history.beats, history.downbeats, history.strength))
-        try:
-            known = replace(old, beats=beats, downbeats=downbeats, strength=strength)
-        except ValueError as err:
-            raise UserError(f"history: {err}") from None
-    now = with_beats(known, asked.beats, asked.downbeats)
-    if not same_beats(now, old) or not np.array_equal(now.strength, old.strength):
-        _write_beats(job, before, found if same_beats(now, found) else now)
-    if history:
-        history = write_history(job.history, history, read_beats(job.beats))
-        if history.dancer is not None and history.dancer != job.dancer:
-            _follow(jobs, job, history.dancer, {"keep": True})
-    job.changed()
-    return history
-
-
-def _write_beats(job: Job, before: History, beats: Beats) -> None:
-    """Write the history that leads to the current beats, and then other beats."""
-    keep_history(job.history, before)
-    write_beats(job.beats, beats)
-
-
-def beats_history(job: Job) -> History:
-    """How the current beats were edited."""
-    _check_ready(job)
-    return history_of(job.history, job.beats, job.dancer)
-
-
-def same_beats(a: Beats, b: Beats) -> bool:
-    """Whether two dances have the same beats and down-beats."""
-    return np.array_equal(a.beats, b.beats) and np.array_equal(a.downbeats, b.downbeats)
-
-
-def change_beats(job: Job, asked: ChangeRequest) -> None:
-    """Change all beats, and write them. Raises UserError for beats outside of the video, too many, and nothing to snap to."""
-    if asked.operation == "reset":
-        _check_ready(job)
-        beats = read_beats(job.found_beats)
-    else:
-        beats = _edited(job, asked)
-    try:
-        if asked.operation == "halve":
-            beats = halved(beats)
-        elif asked.operation == "double":
-            beats = doubled(beats)
-        elif asked.operation == "tempo" and len(beats.beats) < 2:
-            raise UserError("a tempo needs at least two beats; add some first")
-        elif asked.operation == "tempo":
-            beats = with_tempo(beats, asked.bpm)
-        elif asked.operation == "shift":
-            beats = shifted(beats, asked.seconds)
-        elif asked.operation == "snap":
-            beats = snapped(beats, np.array(_times_to_snap_to(job, asked.to)))
-        _write_beats(job, beats_history(job), beats)  # the page saves the step next
-    except UserError:
-        raise
-    except ValueError as err:  # from Beats: too many, or two that fall on one time when they are rounded
-        raise UserError(str(err)) from None
-    job.changed()
-
-
-def _edited(job: Job, asked: BeatsRequest) -> Beats:
-    _check_ready(job)
-    return with_beats(read_beats(job.beats), asked.beats, asked.downbeats)
-
-
-def _times_to_snap_to(job: Job, to: str | int) -> list[float]:
-    if to == "motion":
-        if not (moments := motion_of(job)["kinematic"]):
-            raise UserError("the motion has no moment to snap to: no dancer was seen who moves; snap to something else")
-        return moments
-    beats = _times_of(drawing_of(job, str(to)), "beats")
-    if not beats:
-        raise UserError("no beat was found in this audio; snap to another")
-    return beats
-
-
-def _times_of(path: Path, name: str) -> list[float]:
-    """The list `name` of a file that `drawing` wrote. Raises UserError for another file, which may come from a project."""
-    content = read_json(path)
-    try:
-        return as_numbers(name, content.get(name) if isinstance(content, dict) else None).tolist()
-    except ValueError as err:
-        raise UserError(f"{path.name}: {err}") from None
-
-
-def drawing_of(job: Job, name: str) -> Path:
-    """The file of what the page draws of audio: 'original' or the number of a take. Raises Unknown."""
-    if name == "original" and (read := job.done("read")) and read.result["sound"]:
-        return job.folder / "original.json"
-    if job.done(f"take-{name}") and "." not in name:
-        return job.folder / "takes" / f"{name}.json"
-    raise Unknown(name)
-
-
-def motion_of(job: Job) -> dict[str, list[float]]:
-    """{beats: those that the model found, kinematic: moments at which the dancer is slowest}."""
-    _check_ready(job)
-    kinematic = _times_of(job.folder / "motion.json", "kinematic")
-    return {"beats": read_beats(job.found_beats).beats.tolist(), "kinematic": kinematic}
