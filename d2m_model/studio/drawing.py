@@ -1,10 +1,11 @@
-"""What the page draws of audio and of a dance: peaks, onsets and beats to snap to."""
+"""What the page draws of audio and of a dance: peaks, loudness, onsets and beats to snap to."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
+from d2m_model.generate.finish import loudness_of
 from d2m_model.generate.own_songs import sharpened
 from d2m_model.metrics.motion_beats import motion_beats
 from d2m_model.metrics.p4_onsets import onset_times
@@ -21,6 +22,12 @@ def peaks(audio: np.ndarray) -> np.ndarray:
     count = -(-len(audio) * PEAKS // SAMPLE_RATE)
     edges = np.round(np.arange(count) * SAMPLE_RATE / PEAKS).astype(int)
     return np.minimum(1, np.maximum.reduceat(np.abs(audio), edges)) if count else np.zeros(0)
+
+
+def lufs_of(audio: np.ndarray, rate: int) -> float | None:
+    """Loudness in LUFS, None for silence, as JSON can hold it."""
+    found = loudness_of(audio, rate)
+    return None if found is None or not np.isfinite(found) else round(found, 2)
 
 
 def write_drawing(path: Path, audio: np.ndarray) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from d2m_model.metrics.motion_beats import motion_beats
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
-from d2m_model.studio import work
+from d2m_model.studio import work, work_video
 from d2m_model.studio.drawing import write_motion
 from d2m_model.studio.job import MOST_NUMBER, Task, load_job
 from d2m_model.studio.serving import _bind
-from d2m_model.studio.work import _with_given_names
+from d2m_model.studio.work_music import with_given_names
+from d2m_model.studio.work_task import Work
 from dataset_tools.lib.core.array_file import write_npy
 from dataset_tools.lib.core.errors import UserError
 from tests.d2m_model.studio.conftest import CHANGE, finished_job, project_of
@@ -108,8 +109,8 @@ def test_a_rhythm_that_follows_nobody_says_so(jobs, client, monkeypatch, seen, f
     pose[..., 2] = seen
     write_npy(job.folder / "pose.npy", pose)
     beats = replace(read_beats(job.found_beats), style={"pop": 1.0})
-    monkeypatch.setattr(work, "_rhythm", lambda layout: SimpleNamespace(beats_of=lambda dancer: beats))
-    result = work.FUNCTIONS["rhythm"](work.Work(job, job.tasks["rhythm"], jobs.layout, jobs.params))
+    monkeypatch.setattr(work_video, "rhythm_model", lambda layout: SimpleNamespace(beats_of=lambda dancer: beats))
+    result = work.FUNCTIONS["rhythm"](Work(job, job.tasks["rhythm"], jobs.layout, jobs.params))
     job.put(replace(job.tasks["rhythm"], result=result))
     told = client.get(f"/api/jobs/{job.id}").json
     step = told["steps"]["rhythm"]
@@ -238,4 +239,4 @@ def test_songs_are_called_as_the_person_calls_them():
         ("left out: 1.mp3: no audio", "left out: 2.mp3: no audio"),
         ("songs/2.mp3: has no audio; 11.mp3", r"b c\1.mp3: has no audio; 11.mp3"),
     ):
-        assert _with_given_names(text, names) == shown
+        assert with_given_names(text, names) == shown

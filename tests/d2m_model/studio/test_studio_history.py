@@ -13,7 +13,7 @@ from d2m_model.studio.history import ELSEWHERE, read_history
 from d2m_model.studio.job import load_job
 from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.params import Params
-from d2m_model.studio.work import beats_with
+from d2m_model.studio.work_video import beats_with
 from dataset_tools.lib.core.errors import UserError
 from tests.d2m_model.studio.conftest import CHANGE, client_of, finished_job, project_of
 

@@ -16,7 +16,7 @@ from d2m_model.studio.job import Task
 from d2m_model.studio.session import Session
 from d2m_model.studio.stage import application
 from d2m_model.studio.view import job_view
-from d2m_model.studio.work import beats_with
+from d2m_model.studio.work_video import beats_with
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel.worker_process import ProcessLost
 from tests.d2m_model.studio.conftest import TOKEN, finished_job
