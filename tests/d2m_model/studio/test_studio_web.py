@@ -36,6 +36,17 @@ def test_nothing_is_shown_without_the_cookie_that_the_printed_address_sets(jobs)
     assert stranger.get("/api/state").status_code == 200 and TOKEN not in stranger.get("/").get_data(as_text=True)
 
 
+@pytest.mark.parametrize("other", ["x=\xfc", 'x="\xff\xfe"', "x=\xc3\xbc", "x"])
+def test_a_cookie_of_another_program_of_this_machine_is_no_hindrance(jobs, other):
+    """Browsers send a host's cookies to all of its ports, in any encoding."""
+    application = client_of(jobs).application
+    application.config["PROPAGATE_EXCEPTIONS"] = False
+    client = application.test_client(use_cookies=False)
+    for cookies, status in ((f"{other}; studio-8322={TOKEN}", 200), (f"studio-8322={TOKEN}; {other}", 200), (f"{other}; studio-8322=\xfc", 401)):  # fmt: skip
+        environ = {"HTTP_COOKIE": cookies}
+        assert client.get("/api/state", environ_overrides=environ).status_code == status, cookies
+
+
 def test_a_change_needs_the_header_that_no_other_site_can_send(jobs, client):
     job = finished_job(jobs)
     for method, path in (("post", "/api/jobs?name=x.mp4"), ("delete", f"/api/jobs/{job.id}"), ("put", f"/api/jobs/{job.id}/beats"),
