@@ -306,6 +306,14 @@ def tidy(jobs: Path) -> None:
         tidy_job(folder)
 
 
+def remove_strays(job: Job) -> None:
+    """Remove the files of takes and audio files without a record: a server was killed while it received or deleted them."""
+    for place, kind in (("takes", "take"), ("sounds", "sound"), ("songs", "sound")):
+        for path in (job.folder / place).glob("*"):
+            if (found := re.match(r"(?:given-)?(\d+)\.", path.name)) and f"{kind}-{found[1]}" not in job.tasks:
+                path.unlink(missing_ok=True)
+
+
 def tidy_job(folder: Path) -> None:
     """Remove the partial files of killed processes from a job's folder; those of a process that lives stay."""
     with suppress(OSError):  # a request removes it at this moment
