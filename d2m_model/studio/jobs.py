@@ -274,9 +274,9 @@ class Jobs:
                     text = text.replace(f"{form}/", "")
         with self._changed:
             asked = [t.arguments.get(name) for t in job.tasks.values() for name in ("folder", "style")] if job else []
-        for path in asked:  # their names may have spaces
-            if isinstance(path, str) and Path(path).is_absolute():
-                text = text.replace(f"{path}/", "").replace(path, Path(path).name)
+        for given in asked:  # their names may have spaces
+            if isinstance(given, str) and Path(given).is_absolute():
+                text = text.replace(f"{given}/", "").replace(given, Path(given).name)
         if job:
             text = text.replace(job.video, job.name)
         return one_line(_without_folders(text))
