@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from d2m_model.studio.job import NAME_LENGTH, Task, load_job, name_beside, shown_name
+from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.project_file import pack
 from d2m_model.studio.work_video import INVENTED
 from tests.d2m_model.studio.conftest import CHANGE, finished_job, project_of
@@ -154,3 +155,19 @@ def test_records_of_many_bytes_are_refused(jobs, client, tmp_path, monkeypatch):
     job = finished_job(jobs)
     answer = client.post("/api/projects", data=project_of(job, tmp_path), headers=CHANGE)
     assert answer.status_code == 400 and "records are too large" in answer.json["error"]
+
+
+def test_a_server_that_is_killed_while_it_opens_a_project_leaves_nothing(jobs, client, tmp_path, monkeypatch):
+    project = project_of(finished_job(jobs), tmp_path)
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("d2m_model.studio.project_file._check", kill)
+    monkeypatch.setattr("d2m_model.studio.project_file.discard", lambda folder: None)  # a killed server removes nothing
+    with pytest.raises(KeyboardInterrupt):
+        client.post("/api/projects", data=project, headers=CHANGE)
+    later = Jobs(jobs.layout, jobs.params)
+    later.load()
+    assert [job.id for job in later.all()] == [job.id for job in jobs.all()]
+    assert len([path for path in jobs.folder.iterdir() if path.is_dir()]) == 1

@@ -264,3 +264,14 @@ def test_files_of_takes_and_songs_that_are_not_there_are_removed_by_the_next_ser
     later.load()
     left = {p.relative_to(job.folder).as_posix() for place in ("songs", "sounds", "takes") for p in (job.folder / place).iterdir()}  # fmt: skip
     assert left == {"songs/1.mp3", "takes/1.wav", "takes/1.json", "takes/1.beats.json"}
+
+
+def test_on_a_full_disk_a_take_can_be_deleted(jobs, client, monkeypatch):
+    job = finished_job(jobs)
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("d2m_model.studio.job.write_text", full)
+    assert client.delete(f"/api/jobs/{job.id}/takes/1", headers=CHANGE).status_code == 200
+    assert "take-1" not in load_job(job.folder).tasks and not job.take(1).exists() and job.next_number("take") == 2
