@@ -74,7 +74,9 @@ def test_pages_may_load_nothing_from_elsewhere(client):
 
 def test_what_others_wrote_is_in_the_page_as_they_published_it():
     folder = files("d2m_model.studio") / "static" / "vendor" / "wavesurfer"
-    stated = dict(re.findall(r"^\| (\S+) \| package/\S+ \| ([0-9a-f]{64}) \|$", (folder / "README.md").read_text(), re.M))
+    stated = dict(
+        re.findall(r"^\| (\S+) \| package/\S+ \| ([0-9a-f]{64}) \|$", (folder / "README.md").read_text(), re.M)
+    )
     found = {p.relative_to(folder).as_posix(): p for p in Path(str(folder)).rglob("*") if p.is_file()}
     assert set(stated) == set(found) - {"README.md"} and "LICENSE" in stated
     assert {name: hashlib.sha256(found[name].read_bytes()).hexdigest() for name in stated} == stated
