@@ -57,6 +57,8 @@ class WorkerProcess:
         self.process = orphans.start_process(START_METHOD, _serve_items, function, prepare, theirs)
         theirs.close()  # so that the pipe closes when the process ends
         self.ready = False
+        self.stopped = False
+        """Whether it was killed."""
         self.assigned: list[int] = []
         """Indices of its items; the first is being processed."""
 
@@ -109,6 +111,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Kill the process."""
+        self.stopped = True
         self.process.kill()
         self.process.join()
         self.pipe.close()
