@@ -128,6 +128,12 @@ class ItemActor:
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._worker: WorkerProcess | None = None
 
+    def machine(self) -> str:
+        """Name of the machine on which it is, as the cluster has it."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id()
+
     def exchange(self, items: list[tuple[int, bytes]]) -> list[Message]:
         """Take more items, and return what has happened since the last call; wait for it up to `PATIENCE` seconds."""
         self._waiting += items

@@ -109,9 +109,10 @@ class _Actor:
 
     def __init__(self, handle, least: int):
         self.handle = handle
-        self.answer = handle.exchange.remote([])
+        self.answer = handle.machine.remote()
         """The call that it works on, or None."""
-        self.ready = False
+        self.machine = ""
+        """Name of its machine; '' until it has answered."""
         self.size = least
         """How many items it may have."""
         self.items: dict[int, None] = {}
@@ -120,6 +121,10 @@ class _Actor:
         """Whether it has an item that must have no other beside it."""
         self.since = time.monotonic()
         """When the first of its items was begun, as far as the driver knows."""
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.machine)
 
 
 class _Run:
@@ -143,9 +148,10 @@ class _Run:
         self.left, self.received = len(items), 0
         """Items that have no outcome yet; bytes that items have received."""
         self.actors: list[_Actor] = []
-        self.again: dict[int, set[_Actor]] = {}
-        """Items that wait to be tried again -> the actors that were lost with them, or lost their process."""
+        self.again: dict[int, None] = {}
+        """Items that wait to be tried again."""
         self.losses: dict[int, list[_Actor]] = {}
+        """Item -> the actors that were lost with it, or lost their process."""
         self.begun = time.monotonic()
         self.looked = self.said = float("-inf")
         """When the cluster's size was looked at, and when the bar's text was changed."""
@@ -177,8 +183,8 @@ class _Run:
         if actor.alone:
             return []
         if not actor.items:
-            for index, lost in self.again.items():
-                if actor not in lost or all(other in lost for other in self.actors if other.ready):
+            for index in self.again:
+                if may_try_again(actor, self.losses[index], self.actors):
                     del self.again[index]
                     actor.alone = True
                     return [index]
@@ -197,7 +203,7 @@ class _Run:
             actor = calls[answer]
             actor.answer = None
             try:
-                messages = ray.get(answer)
+                told = ray.get(answer)
             except ray.exceptions.RayTaskError:
                 raise
             except ray.exceptions.RayError as err:
@@ -209,8 +215,10 @@ class _Run:
                     ) from None
                 yield actor, None
                 continue
-            actor.ready, self.fruitless = True, 0
-            yield actor, messages
+            self.fruitless = 0
+            if not actor.ready:
+                actor.machine, told = told, []
+            yield actor, told
 
     def note(self, actor: _Actor, messages: list[Message]) -> None:
         """Remember how quick an actor is."""
@@ -231,7 +239,7 @@ class _Run:
         lost = self.losses.setdefault(index, [])
         lost.append(actor)
         if len(lost) < LOSSES:
-            self.again[index] = set(lost)
+            self.again[index] = None
             return False
         return True
 
@@ -251,6 +259,18 @@ class _Run:
             self.ray.kill(actor.handle)
 
 
+def may_try_again(actor: _Actor, lost: list[_Actor], actors: list[_Actor]) -> bool:
+    """Whether `actor` may be given an item that was lost with the actors `lost`: on a machine where it was not, or if none of `actors` is on
+    such a machine, as another actor than those, or if there is none, in any case."""
+    machines = {other.machine for other in lost}
+    if actor.machine not in machines:
+        return True
+    ready = [other for other in actors if other.ready]
+    if any(other.machine not in machines for other in ready):
+        return False
+    return actor not in lost or all(other in lost for other in ready)
+
+
 def run_all_on_ray(
     function: Callable[..., O], items: list[I], label: str, *,
     prepare: Callable[[I], Any] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
@@ -262,7 +282,7 @@ def run_all_on_ray(
     site_limit: (the site of an item, '' for none; how many items of one site may be worked on at once). carrier: carries the items' files,
     if the machines share no folder.
 
-    Beyond that: an item whose process, actor or machine is lost is tried again on another actor, alone; the third loss is its outcome.
+    Beyond that: an item whose process, actor or machine is lost is tried again, alone and on another machine if there is one; the third loss is its outcome.
     An item that raises or takes more than `timeout` seconds is not tried again. Raises UserError if there is no such cluster.
     """
     orphans.refuse_while_importing()

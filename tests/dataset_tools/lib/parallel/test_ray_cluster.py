@@ -153,6 +153,7 @@ def test_all_outcomes_are_those_of_local_processes(on_ray, items):
     assert found[7] == "7: the process that worked on it was killed by SIGKILL"
     assert found[20] == "20: took more than 10 s and was stopped"
     assert attempts(folder, "begun") == {number: 3 if number == 7 else 1 for number in range(60)}
+    assert len({path.name.split(".")[2] for path in (folder / "begun").glob("7.*")}) == 3, "once on each machine"
     until(60, lambda: not living(folder))
     assert print.__module__ == "builtins", "Ray has put no function of its own in place of Python's"
 
@@ -382,6 +383,20 @@ def test_the_stage_download_fetches_the_same_on_a_cluster(on_ray, site, movie, t
     assert found["auto"] == found[""]
     assert [status for _, status, _ in found["auto"][0]] == ["ok", "ok", "permanent", "ok"]
     assert found["auto"][1]["cut.mp4"] == movie
+
+
+def test_an_item_is_tried_again_on_another_machine_if_there_is_one():
+    names = "a1", "a2", "b1", "b2"
+    a1, a2, b1, b2 = actors = [SimpleNamespace(name=name, machine=name[0], ready=True) for name in names]
+    starting = SimpleNamespace(name="c1", machine="", ready=False)
+
+    def may(lost, among):
+        return [actor for actor in among if actor.ready and ray_cluster.may_try_again(actor, lost, among)]
+
+    assert may([a1], actors) == [b1, b2]
+    assert may([a1, b1], actors) == [a2, b2]  # it was lost on both: an actor that has not had it
+    assert may([a1], [a1, a2, starting]) == [a2]  # the other machine is lost, or is not there yet
+    assert may([a1, a2], [a1, a2, starting]) == [a1, a2]
 
 
 def test_an_address_where_nothing_is_is_one_line(monkeypatch):
