@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,13 +27,14 @@ from dataset_tools.lib.parallel.carrier import CarriedCall, Carrier
 from dataset_tools.lib.parallel.ray_actor import ItemActor, Message, PackedCall
 from dataset_tools.lib.parallel.runs import Runs, Sites
 from dataset_tools.lib.parallel.threads import describe_bytes
-from dataset_tools.lib.parallel.worker_process import ProcessLost
+from dataset_tools.lib.parallel.worker_process import MachineFault, ProcessLost
 from dataset_tools.lib.parallel.workers import outcome_of_failure
 
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
 
-LOSSES = 3  # of an item, until it counts as failed
+TRIES = 3  # of an item, until it counts as failed
+FEW = 100  # items among which one is chosen to be tried again
 AHEAD = 0.5  # s of work that an actor has
 MOST_AHEAD = 500  # items
 LONG = 30.0  # s after which the bar names the item that has run longest
@@ -150,8 +152,8 @@ class _Run:
         self.actors: list[_Actor] = []
         self.again: dict[int, None] = {}
         """Items that wait to be tried again."""
-        self.losses: dict[int, list[_Actor]] = {}
-        """Item -> the actors that were lost with it, or lost their process."""
+        self.tried: dict[int, list[_Actor]] = {}
+        """Item -> the actors that failed with it: they or their process was lost, or it raised what another machine may not raise."""
         self.begun = time.monotonic()
         self.looked = self.said = float("-inf")
         """When the cluster's size was looked at, and when the bar's text was changed."""
@@ -183,8 +185,8 @@ class _Run:
         if actor.alone:
             return []
         if not actor.items:
-            for index in self.again:
-                if may_try_again(actor, self.losses[index], self.actors):
+            for index in islice(self.again, FEW):
+                if may_try_again(actor, self.tried[index], self.actors):
                     del self.again[index]
                     actor.alone = True
                     return [index]
@@ -234,14 +236,14 @@ class _Run:
         del actor.items[index]
         actor.alone = actor.alone and bool(actor.items)
 
-    def lose_item(self, actor: _Actor, index: int) -> bool:
-        """Note that an item was lost with an actor or with its process. Returns whether that was too often; else it is tried again."""
-        lost = self.losses.setdefault(index, [])
-        lost.append(actor)
-        if len(lost) < LOSSES:
+    def try_again(self, actor: _Actor, index: int) -> bool:
+        """Note that an actor failed with an item. Returns whether it is tried again; not if that was the last time."""
+        tried = self.tried.setdefault(index, [])
+        tried.append(actor)
+        if len(tried) < TRIES:
             self.again[index] = None
-            return False
-        return True
+            return True
+        return False
 
     def lose_actor(self, actor: _Actor) -> list[int]:
         """Note that an actor is lost. Returns the items that it may have been working on; its others wait again."""
@@ -259,16 +261,21 @@ class _Run:
             self.ray.kill(actor.handle)
 
 
-def may_try_again(actor: _Actor, lost: list[_Actor], actors: list[_Actor]) -> bool:
-    """Whether `actor` may be given an item that was lost with the actors `lost`: on a machine where it was not, or if none of `actors` is on
-    such a machine, as another actor than those, or if there is none, in any case."""
-    machines = {other.machine for other in lost}
+def may_differ(error: Exception) -> bool:
+    """Whether what an item raised may be another on another machine: not what its own file is blamed for."""
+    return isinstance(error, MachineFault) or not isinstance(error, UserError)
+
+
+def may_try_again(actor: _Actor, tried: list[_Actor], actors: list[_Actor]) -> bool:
+    """Whether `actor` may be given an item with which the actors `tried` failed: if it is on another machine than these, or if none of
+    `actors` is, as another actor than these, or if there is none, in any case."""
+    machines = {other.machine for other in tried}
     if actor.machine not in machines:
         return True
     ready = [other for other in actors if other.ready]
     if any(other.machine not in machines for other in ready):
         return False
-    return actor not in lost or all(other in lost for other in ready)
+    return actor not in tried or all(other in tried for other in ready)
 
 
 def run_all_on_ray(
@@ -282,8 +289,8 @@ def run_all_on_ray(
     site_limit: (the site of an item, '' for none; how many items of one site may be worked on at once). carrier: carries the items' files,
     if the machines share no folder.
 
-    Beyond that: an item whose process, actor or machine is lost is tried again, alone and on another machine if there is one; the third loss is its outcome.
-    An item that raises or takes more than `timeout` seconds is not tried again. Raises UserError if there is no such cluster.
+    Beyond that: an item that fails is tried again, alone and on another machine if there is one; the third failure is its outcome. The first
+    one is, if it raises UserError, as for a damaged file, or takes more than `timeout` seconds. Raises UserError if there is no such cluster.
     """
     orphans.refuse_while_importing()
     call = PackedCall(function, prepare)
@@ -312,11 +319,8 @@ def run_all_on_ray(
                 for actor, messages in run.news():
                     if messages is None:
                         for index in run.lose_actor(actor):
-                            if run.lose_item(actor, index):
-                                fail(
-                                    index,
-                                    ProcessLost(f"{LOSSES} times the machine or actor that worked on it was lost"),
-                                )
+                            if not run.try_again(actor, index):
+                                fail(index, ProcessLost("the machine or actor that worked on it was lost"))
                         continue
                     run.note(actor, messages)
                     for kind, index, payload in messages:
@@ -329,13 +333,17 @@ def run_all_on_ray(
                         run.end_item(actor, index)
                         if kind == "done":
                             kind, outcome = pickle.loads(payload)
-                            if carrier and kind == "done":
+                            if kind == "raised":
+                                if not (may_differ(outcome) and run.try_again(actor, index)):
+                                    fail(index, outcome)
+                                continue
+                            if carrier:
                                 outcome, written = outcome
                                 carrier.collect(items[index], written)
-                            finish(index, outcome) if kind == "done" else fail(index, outcome)
+                            finish(index, outcome)
                         elif kind == "back":
                             run.runs.give_back([index])
-                        elif kind == "late" or run.lose_item(actor, index):
+                        elif kind == "late" or not run.try_again(actor, index):
                             fail(index, ProcessLost(payload))
                 _show_longest(bar, run)
             if carrier:
