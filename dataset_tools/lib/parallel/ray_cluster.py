@@ -7,16 +7,10 @@ Why actors and not Ray Data: an item is a job with files, not a row of a table, 
 own. Ray's tasks would start a process's imports and models again, or share a process that a crash takes down.
 """
 
-import logging
-import os
 import pickle
-import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 from dataset_tools.lib.core.cluster import chosen_cluster
@@ -25,6 +19,7 @@ from dataset_tools.lib.core.progress import ProgressBar, progress
 from dataset_tools.lib.parallel import orphans
 from dataset_tools.lib.parallel.carrier import CarriedCall, Carrier
 from dataset_tools.lib.parallel.ray_actor import ItemActor, Message, PackedCall
+from dataset_tools.lib.parallel.ray_connection import connect
 from dataset_tools.lib.parallel.runs import Runs, Sites
 from dataset_tools.lib.parallel.threads import describe_bytes
 from dataset_tools.lib.parallel.worker_process import MachineFault, ProcessLost
@@ -39,71 +34,8 @@ AHEAD = 0.5  # s of work that an actor has
 MOST_AHEAD = 500  # items
 LONG = 30.0  # s after which the bar names the item that has run longest
 SAY = 5.0  # s between two changes of that text
-ANSWER = 5.0  # s that a running cluster has to answer
 LOOK = 5.0  # s between two looks at the size of the cluster
 FRUITLESS = 5  # actors that end before they work, one after the other, until the run ends
-OBJECT_STORE = 100_000_000  # bytes; for a cluster that is started here: only small records pass
-os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")  # or ray puts its own function in place of Python's print
-
-
-@contextmanager
-def connect(address: str) -> Iterator[None]:
-    """Connect to the cluster at `address` until the block ends. If this process is connected already, that connection is used.
-
-    address: 'ray://host:port', or 'auto': the cluster of RAY_ADDRESS or of this machine or, if there is none, one that is started for
-    the block, with this machine's CPUs and GPUs. Raises UserError if there is nothing at the address.
-    """
-    joined = "ray" in sys.modules and sys.modules["ray"].is_initialized()
-    if joined:
-        yield
-        return
-    found = find_running() if address == "auto" else address
-    settings: dict[str, Any] = {}
-    if not found:  # processes as nice as local ones: Ray's would give way to all other work on the machine
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
-        settings = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    if not found or "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
-        os.environ.setdefault(
-            "RAY_AUTH_MODE", "token"
-        )  # otherwise Ray would not show its secret; it reads this when it is imported
-    import ray
-
-    try:
-        ray.init(address=found or "local", logging_level=logging.WARNING, **settings)
-    except Exception as err:  # noqa: BLE001 - Ray raises many kinds, `Exception` itself among them
-        what = f"join the cluster at {found}" if found else "start"
-        raise UserError(f"cluster: Ray could not {what}: {one_line(str(err))[:500]}") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def find_running() -> str:
-    """Address of the cluster of RAY_ADDRESS or, without it, of the one that `ray start` began on this machine; '' if there is none.
-
-    Ray leaves the address of a cluster that was killed where it looks for one, and then waits a minute for it. Raises UserError if
-    nothing answers at RAY_ADDRESS.
-    """
-    if told := os.environ.get("RAY_ADDRESS", ""):
-        if told.count(":") == 1 and not _answers(told):
-            raise UserError(
-                f"cluster: nothing answers at RAY_ADDRESS={told}; correct it, or start Ray there (docs/cluster.md)"
-            )
-        return told
-    noted = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
-    address = noted.read_text(encoding="utf-8").strip() if noted.is_file() else ""
-    return address if address and _answers(address) else ""
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER).close()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 class _Actor:

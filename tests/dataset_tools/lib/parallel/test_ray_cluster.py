@@ -26,6 +26,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import ray_cluster
 from dataset_tools.lib.parallel.ray_actor import ItemCall, PackedCall
+from dataset_tools.lib.parallel.ray_connection import find_running
 from dataset_tools.lib.parallel.threads import report_bytes
 from dataset_tools.lib.parallel.worker_process import ProcessLost, report_step
 from dataset_tools.lib.parallel.workers import run_all
@@ -428,7 +429,7 @@ def test_a_machine_without_the_working_folder_says_so_and_is_not_the_last_word(t
 def test_an_address_where_nothing_is_is_one_line(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with pytest.raises(UserError, match="nothing answers at RAY_ADDRESS=127.0.0.1:9"):
-        ray_cluster.find_running()
+        find_running()
 
 
 def test_the_bar_names_the_item_that_runs_longest():
