@@ -13,7 +13,7 @@ from pathlib import Path
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.cluster import choose_cluster
 from dataset_tools.lib.core.progress import watch_progress
-from dataset_tools.lib.parallel.ray_cluster import connect
+from dataset_tools.lib.parallel.ray_connection import connect
 from dataset_tools.lib.parallel.workers import run_all
 
 

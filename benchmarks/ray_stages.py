@@ -28,7 +28,7 @@ import psutil
 from benchmarks.ray_overhead import processor
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.layout import DATA_STAGES, Layout
-from dataset_tools.lib.parallel.ray_cluster import OBJECT_STORE
+from dataset_tools.lib.parallel.ray_connection import OBJECT_STORE
 
 SAMPLE = 0.2  # s between two looks at the processes
 PLACES = {"local": "local", "ray": "auto"}

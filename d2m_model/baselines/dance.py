@@ -1,4 +1,4 @@
-"""Input of the systems: a dance to generate music for, and the training split."""
+"""Input of the baselines: a dance to generate music for, and the training split."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ class SystemParams(TrainingParams):
         )
         require(
             self.compile != "always",
-            "compile must be auto or never: the lengths of what baselines read change from step to step",
+            "compile must be auto or never, because the lengths of a baseline's inputs change from step to step",
         )
 
 
@@ -68,7 +68,7 @@ class ClipDance:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A corpus as one system sees it. Its training data are of the training split only: no dance and no song of another split."""
+    """A corpus as one system sees it. Its training data come from the training split only, without a dance or song of another split."""
 
     layout: Layout
     system: str
@@ -133,8 +133,8 @@ class Corpus:
         return found.part(part) if part else found
 
     def publish(self, run: Run, curves: Curves, metrics: Mapping[str, object]) -> None:
-        """Write curves.csv and metrics.json (`metrics` and the last row of the curves), and end the run. model.pt is written
-        before."""
+        """Write curves.csv and metrics.json (`metrics` and the last row of the curves), and end the run. The caller has written
+        model.pt before."""
         last = {name: round(value, 6) for name, value in curves.rows[-1].items() if name != "step"}
         curves.write(self.folder / "curves.csv")
         write_text(self.folder / "metrics.json", json.dumps({**metrics, **last}, indent=2) + "\n")

@@ -31,7 +31,7 @@ def system_module(name: str) -> ModuleType:
 
 def make_music(model: object, corpus: Corpus, params: Params) -> list[MusicRow]:
     """Write <clip_id>.wav, and .mid if the system writes scores, for each clip of the split, then rows.csv. Files of other clips
-    from earlier runs are removed."""
+    from earlier runs are removed. Returns the rows."""
     shards, folder = ShardSet(corpus.layout.stage("shards"), params.split), corpus.folder
     prepare_folder(folder, "rows.csv")
     rows = run_all(

@@ -17,7 +17,7 @@ N = TypeVar("N", bound=nn.Module)
 WRAPPINGS = ("model", "state_dict")
 """Keys under which training programs store the state dict, beside other values."""
 PREFIX = "module."  # of every name in a network that was saved inside torch's DataParallel
-# Training programs store numpy scalars, such as scores, beside the weights. Their pickled type has two names in numpy's versions.
+# Training programs store numpy scalars, such as scores, beside the weights. In pickles their type has two names, by numpy's version.
 NUMPY_NUMBERS = {"numpy.dtype": np.dtype} | {
     f"numpy.{core}.multiarray.scalar": np._core.multiarray.scalar  # type: ignore[attr-defined]  # numpy's stubs leave it out
     for core in ("core", "_core")
@@ -40,7 +40,7 @@ KINDS: tuple[tuple[str, str], ...] = (
 def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
     """The state dict of a file of torch.save (zip or older), on the CPU: the whole content, or under 'model' or 'state_dict'.
 
-    A prefix `module.` of all names is removed. expected: what the caller wants, for the error messages.
+    If all names begin with `module.`, this prefix is removed. expected: what the caller wants, for the error messages.
     Raises UserError for a file that is missing, unreadable, needs code to be read, or holds no state dict, and for tensors that
     are not finite plain numbers.
     """

@@ -1,4 +1,4 @@
-"""Recipe of demo/weights/vqvae_demo.pt: a small JukeBox VQ-VAE, trained on rendered songs that no corpus has.
+"""Recipe of demo/weights/vqvae_demo.pt: a small JukeBox VQ-VAE, trained on synthesised songs that are in no corpus.
 
     python -m d2m_model.demo.song_pool --out POOL.npy
     python -m d2m_model.demo.train_vqvae --pool POOL.npy --level 2 --out PARTS                   # and 1; and 0 with --steps 3000
@@ -35,7 +35,7 @@ from dataset_tools.lib.core.timebase import HOPS, SAMPLE_RATE
 CODEC = VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256)
 """Sizes of `vqvae_demo`."""
 SECONDS = {0: 0.1, 1: 0.2, 2: 0.4}
-"""Level -> length of a training window; all have about as many codes."""
+"""Level -> length of a training window in seconds."""
 HELD_OUT = 20
 """Number of held-out songs at the end of the pool, for measurements."""
 
@@ -191,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--steps", type=int, default=10_000, help="training steps (default: 10000)")
     parser.add_argument("--coarse", type=float, default=0.9, help="share of the steps in bf16 (default: 0.9)")
-    parser.add_argument("--join", type=Path, help="folder of trained levels to make one file of")
+    parser.add_argument("--join", type=Path, help="folder of trained levels, to be joined into one file")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of trained levels, or with --join the file to write"
     )

@@ -164,8 +164,8 @@ def score_embedded(
 ) -> tuple[dict, dict]:  # fmt: skip
     """Genre accuracy, novelty and distances of every system; `ground truth` must be one of them.
 
-    Returns ({'embedding', 'genre'}: what the scores are compared with, {system: (summary, {clip: row})}). Raises UserError if all
-    training clips are too short.
+    Returns ({'embedding': names of the embedding and the training music, 'genre': from `genre_facts`}, {system: (summary,
+    {clip: row})}). Raises UserError if all training clips are too short.
     """
     embedded = lambda audio, key: kept.points(
         kept.key("points", music.weights, key), lambda: embed_all(audio, music.embedder)

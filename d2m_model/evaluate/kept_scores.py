@@ -1,6 +1,6 @@
-"""A cache of scores and embeddings, with keys from the content of everything that they depend on.
+"""A cache of scores and embeddings. A key is a hash of everything that the result depends on.
 
-These are the audio, the audio it is compared with, the parameters, the code, and the versions of libraries. So if a system is
+That is the audio, the audio it is compared with, the parameters, the code, and the versions of libraries. So if a system is
 added or changed, only this system is scored. The folder is safe to delete.
 """
 

@@ -30,7 +30,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--level", choices=(*LEVELS, "both"), help="level of the codec, or both levels (default: high)")
     parser.add_argument("--variant", help="'prior' (default), or a trained variant of d2m_gan, such as full")
     parser.add_argument("--video", type=Path, help="your own dance video, or a folder of them")
-    parser.add_argument("--out", type=Path, help="video or .wav to write; a folder where --video is one")
+    parser.add_argument("--out", type=Path, help="video or .wav to write; a folder if --video is a folder")
     parser.add_argument(
         "--pose", type=Path, help="pose of the dance, from any estimator: .npy, OpenPose, OpenPifPaf, AIST++"
     )
@@ -53,7 +53,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
         metavar="AUDIO",
         help="moves each beat to the nearest beat of an audio file or a video, or with 'motion' to where the dancer almost stops",
     )
-    parser.add_argument("--shift", type=float, metavar="SECONDS", help="all beats so much later; earlier if negative")
+    parser.add_argument("--shift", type=float, metavar="SECONDS", help="moves all beats later; earlier if negative")
     parser.add_argument(
         "--beats-out",
         type=Path,
@@ -100,7 +100,9 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
         metavar="GAIN",
         help="the video's original audio under the music, above 0 to 1 (default: none)",
     )
-    parser.add_argument("--loudness", type=float, help="overrides generate.loudness: LUFS, -70 to 0")
+    parser.add_argument(
+        "--loudness", type=float, help="overrides generate.loudness: loudness of the result in LUFS, -70 to 0"
+    )
     parser.add_argument(
         "--denoise", type=float, help="overrides generate.denoise, for variants of d2m_gan: 0 (off) to 1"
     )
@@ -108,7 +110,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
 
 
 def _tempo(text: str) -> float | str:
-    """The value of --tempo: a number, or a word, which `check_tempo` knows or not."""
+    """The value of --tempo: a number, or else the text, which `check_tempo` judges."""
     try:
         return float(text)
     except ValueError:
@@ -124,7 +126,7 @@ def chosen(args: argparse.Namespace, layout: Layout) -> Params:
     }
     try:
         params = dataclasses.replace(load_params(layout.params, "generate", Params), **given)
-        dataclasses.replace(params, seed=params.seed + max(1, args.takes) - 1)  # raises for the last seed
+        dataclasses.replace(params, seed=params.seed + max(1, args.takes) - 1)  # checks the last take's seed
         return params
     except ValueError as err:
         raise UserError(f"generate: {err}") from None
@@ -133,8 +135,8 @@ def chosen(args: argparse.Namespace, layout: Layout) -> Params:
 def check_together(args: argparse.Namespace, params: Params) -> None:
     """Sets the defaults of the options `variant` ('prior'), `level` ('high'), `genre` ('') and `mix` (0.0).
 
-    Raises UserError for options that don't go together or would change nothing, and for an output that is one of the files to
-    be read; the file of `params.style` is one of these.
+    Raises UserError for options that don't go together or would change nothing, and for an output that is one of the
+    input files, among them that of `params.style`.
     """
     dance = next((name for name in ("video", "pose", "own_music", "beats") if getattr(args, name) is not None), None)
     if (args.out is None) != (dance is None):
@@ -199,7 +201,7 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
             f"generate: --takes must be 1 to {MOST_TAKES}, and needs one dance of your own, found {args.takes}"
         )
     if args.out and args.video and args.video.is_dir() and args.out.exists() and args.out.samefile(args.video):
-        raise UserError(f"{args.out}: --out must be another folder when --video is one")
+        raise UserError(f"{args.out}: --out must be another folder than --video")
     if args.out:
         written = list(_written(args))
         check_kept(written, given_files(args, params.style))

@@ -9,10 +9,10 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 LOUDNESS_BLOCK = 0.4  # seconds; loudness (ITU-R BS.1770) is undefined for shorter audio
 MOMENT = 1024  # samples over which a level is measured
-QUIET = 0.01  # power of the quiet moments over that of the loud ones: -20 dB
+QUIET = 0.01  # highest power of the quiet moments, relative to that of the loud ones: -20 dB
 SMOOTHING = 100  # Hz over which the gate is smoothed; with more, the closed gate beside a note would damp the note
 NEAR = 0.2
-"""A loudness that is at most so many LU below the requested one is not remarked on, because nobody hears the difference."""
+"""A loudness that is at most this many LU below the requested one needs no remark, because nobody hears the difference."""
 SILENCE = 1e-4  # audio with a lower peak is silence and is not amplified
 
 
@@ -76,7 +76,7 @@ def loudness_of(audio: np.ndarray, rate: int = SAMPLE_RATE) -> float | None:
 
 
 def loudness_note(audio: np.ndarray, asked: float, rate: int = SAMPLE_RATE) -> str:
-    """A remark for the user if the audio is quieter than the loudness `asked`; else empty."""
+    """A remark for the user if the audio is quieter than `asked` LUFS, silent, or too short to be measured; else empty."""
     found = loudness_of(audio, rate)
     if found is None:
         return ", silent or too short to have a loudness"

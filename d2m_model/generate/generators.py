@@ -1,4 +1,4 @@
-"""Generates finished music for one dance: with D2M-GAN window by window, or with the prior from the dance's rhythm."""
+"""Generates finished music for one dance: with D2M-GAN window by window, or with the prior from the dance's beats."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -63,7 +63,7 @@ class WindowGenerator:
         self.model, self.level, self.stream = model, level, model.stream
 
     def check(self, params: Params) -> None:
-        """Raises UserError where the windows are too short for `hop` and `crossfade`."""
+        """Raises UserError if the model's windows are too short for `hop` and `crossfade`."""
         window = frames_to_seconds(self.model.frames)
         if params.hop + params.crossfade > window:
             raise UserError(

@@ -12,6 +12,7 @@ VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".3g
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """Suffixes of videos that are written, and FFmpeg's names of their formats."""
 SONGS = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
+"""Suffixes of songs in a folder, likewise."""
 
 
 def videos_of(folder: Path) -> list[Path]:
@@ -40,7 +41,7 @@ def given_files(args: argparse.Namespace, style: str) -> Iterator[Path]:
 
 
 def check_kept(written: Iterable[Path], given: Iterable[Path]) -> None:
-    """Raises UserError where a path in `written` is one of the files `given`, even under another name."""
+    """Raises UserError if a path in `written` is one of the files `given`, even by another name."""
     known = {_identity(path): path for path in given}
     for path in written:
         if path.exists() and (lost := known.get(_identity(path))):

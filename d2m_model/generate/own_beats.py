@@ -22,18 +22,18 @@ from dataset_tools.lib.video.video_io import read_audio
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Given:
-    """What the user gives for a dance instead of reading it from the video, and asks of its beats."""
+    """What the user gives for a dance in place of what would be read from the video, and the changes to its beats."""
 
     pose: ReadPose | None = None
     dancer: int = 0
-    """Which of the video's dancers the music follows, 0 for the one in front; a pose that is given has one."""
+    """Which of the video's dancers the music follows, 0 for the one in front; a given pose has only one dancer."""
     beats: Path | None = None
     tempo: float | str | None = None
     """Beats a minute, or 'half' or 'double'."""
     snap: Path | None = None
     """An audio file to whose beats the beats are moved, or `MOTION`."""
     shift: float = 0.0
-    """Seconds by which the beats are moved in the end."""
+    """Seconds by which the beats are moved later at the end, after `tempo` and `snap`; earlier if negative."""
 
     def with_pose(self, pose: ReadPose | None) -> "Given":
         """A copy with another pose, or without one."""
@@ -64,8 +64,8 @@ def cut_to(beats: Beats, seconds: float | None) -> Beats:
 
 
 def asked_beats(beats: Beats, given: Given, goals: np.ndarray) -> Beats:
-    """The beats as the user asks: first at another tempo, then snapped to the times `goals` (k,) in seconds, and then shifted; rounded as
-    in their file. Raises as `with_tempo`."""
+    """The beats as the user asks: first at another tempo, then snapped to the times `goals` (k,) in seconds, and then shifted. Changed
+    beats are rounded as in a file of beats. Raises as `with_tempo`."""
     if given.tempo is None and given.snap is None and not given.shift:
         return beats
     if given.tempo is not None:
@@ -80,7 +80,8 @@ def asked_beats(beats: Beats, given: Given, goals: np.ndarray) -> Beats:
 
 
 def goals_of_audio(path: Path, video: Path | None) -> np.ndarray:
-    """The tracked beats (k,) of an audio file, in seconds from its start; of the dance's own video, from frame 0 of the dance to its end.
+    """The tracked beats (k,) of an audio file, in seconds from its start. Of the dance's own video, only the audio of the dance is read,
+    and seconds count from frame 0 of the dance.
 
     Raises UserError as `read_song` or `audio_of_dance`, and for audio without beats.
     """
@@ -89,13 +90,13 @@ def goals_of_audio(path: Path, video: Path | None) -> np.ndarray:
     if video is not None and path.samefile(video):
         mono = audio_of_dance(video, begin_of(video), frames_of(video))
         if mono is None:
-            raise UserError(f"{path}: has no audio, so --snap has no goal; name another file")
+            raise UserError(f"{path}: has no audio, so --snap has no beats to move to; name another file")
     else:
         audio, rate = read_song(path)
         mono = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
     found = sharpened(music_beats(mono), mono).beats
     if not len(found):
-        raise UserError(f"{path}: no beat was found in its audio, so --snap has no goal; name another file")
+        raise UserError(f"{path}: no beat was found in its audio, so --snap has no beats to move to; name another file")
     return found
 
 

@@ -10,7 +10,7 @@ from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.lib.audio.stretching import stretch
 
 RATES = (22050, 24000, 32000, 44100, 48000)
-"""Sample rates that are kept; audio with another rate is resampled to OTHERWISE."""
+"""Sample rates in Hz that are kept; audio with another rate is resampled to OTHERWISE."""
 OTHERWISE = 44100
 
 
@@ -31,7 +31,7 @@ class OwnMusic:
         pace = f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f} to {high:.3f}"
         (source, at), (source_end, at_end), *_ = self.fit.moments
         start = max(0.0, source - at * (source_end - source) / (at_end - at))
-        bars = "bars unknown" if self.fit.downbeats is None else f"{self.fit.downbeats:.0%} of the down-beats meet"
+        bars = "bars unknown" if self.fit.downbeats is None else f"{self.fit.downbeats:.0%} of the down-beats coincide"
         return f"{self.fit.song.name} from {start:.1f} s at {pace} of its speed; {bars}, beats within {1000 * self.fit.offset:.0f} ms"
 
 

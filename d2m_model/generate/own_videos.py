@@ -284,7 +284,7 @@ def generate_folder(
     if twice:
         raise UserError(f"{videos}: two videos are called {twice}; rename one of them")
     if folder.is_file() or (folder.exists() and folder.samefile(videos)):
-        raise UserError(f"{folder}: --out must be another folder when --video is one")
+        raise UserError(f"{folder}: --out must be another folder than --video")
     check_writable(folder / found[0].name)
     for generator in models.values():
         generator.check(params)

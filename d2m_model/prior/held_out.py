@@ -27,9 +27,10 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 class PriorHeldOutScorer:
-    """Scores music that a prior generates for up to `count` held-out clips, under the beats that the stage `rhythm` predicted from
+    """Scores music that a prior generates for up to `count` held-out clips, on the beats that the stage `rhythm` predicted from
     their motion. The reference is the onsets of each dance's own music. Level low is generated from the real codes of level
-    high, so that its scores do not depend on another training. Copies on the CPU are measured, wherever the network is trained.
+    high, so that its scores do not depend on another training. If the networks are on another device, copies
+    on the CPU are measured.
 
     styles: returns the styles of the training songs for the current state of a network.
 

@@ -46,6 +46,8 @@ KEYS = {"take": r"take-\d+", "own_music": r"take-\d+", "sound": r"sound-\d+", "e
 """Kind -> what the key of such a task looks like; a step's key is its kind."""
 NAME_LENGTH = 120
 TAKE_NAME_LENGTH = 60
+PROJECT = ".project.zip"
+"""A project file in its job's folder, until all of it is unpacked and checked."""
 MOST_NUMBER = 9999
 """Highest number of a take or audio file."""
 MOST_NOTES = 200
@@ -142,7 +144,8 @@ class Job:
             self.numbers[prefix] = int(number)
         if prefix == "take" and number.isdigit():
             self.names.pop(int(number), None)
-        self.save()
+        with suppress(OSError):  # on a full disk, what makes room must go on; the next change saves it
+            self.save()
         (self.folder / "tasks" / f"{key}.json").unlink(missing_ok=True)
         self.tasks.pop(key, None)
         self.revision += 1
@@ -296,14 +299,23 @@ def _job_of(folder: Path, record: object) -> Job:
 
 
 def tidy(jobs: Path) -> None:
-    """Remove what a killed server left: folders that never became a job, and partial files."""
+    """Remove what a killed server left: folders that never became a job, projects that were not unpacked, and partial files."""
     for folder in jobs.iterdir() if jobs.is_dir() else ():
         if not JOB_ID.fullmatch(folder.name):
             continue
-        if not (folder / "job.json").is_file():
+        if not (folder / "job.json").is_file() or (folder / PROJECT).exists():
             shutil.rmtree(folder, ignore_errors=True)
             continue
         tidy_job(folder)
+
+
+def remove_strays(job: Job) -> None:
+    """Remove the files of takes and audio files without a record: a server was killed while it received or deleted them."""
+    for place, kind in (("takes", "take"), ("sounds", "sound"), ("songs", "sound")):
+        for path in (job.folder / place).glob("*"):
+            if (found := re.match(r"(?:given-)?(\d+)\.", path.name)) and f"{kind}-{found[1]}" not in job.tasks:
+                with suppress(OSError):
+                    path.unlink()
 
 
 def tidy_job(folder: Path) -> None:

@@ -19,6 +19,7 @@ from d2m_model.studio.job import (
     load_job,
     name_beside,
     new_job,
+    remove_strays,
     tidy,
     tidy_job,
 )
@@ -72,7 +73,8 @@ class Jobs:
         for path in sorted(self.folder.iterdir()):
             if JOB_ID.fullmatch(path.name):
                 try:
-                    self._jobs[path.name] = load_job(path)
+                    job = self._jobs[path.name] = load_job(path)
+                    remove_strays(job)
                 except UserError as err:
                     say("studio", f"warning: {err}; its folder is left as it is")
 
@@ -203,7 +205,7 @@ class Jobs:
                 if task.kind == "read" and isinstance(err, UserError):
                     result = {"final": True}  # it is the file's fault
                 if not now.cancelled and not self._stopped:
-                    say("studio", f"{job.name}: {task.key} failed: {error}")
+                    _tell(f"{job.name}: {task.key} failed: {error}")
             with self._changed:
                 if self._stopped:
                     return  # the task waits for the next server
@@ -243,8 +245,7 @@ class Jobs:
             found = self._process.call(work_entry.warm_up, self.layout, timeout=TASK_SECONDS, memory=MEMORY)
             self.styles = found["styles"]
         except Exception as err:  # noqa: BLE001 - the tasks will say it again, to the page
-            with suppress(OSError, ValueError):  # the terminal is closed
-                say("studio", f"warning: the models can't be loaded: {one_line(str(err))}")
+            _tell(f"warning: the models can't be loaded: {one_line(str(err))}")
 
     def _end(self, job: Job, task: Task, state: str, error: str | None = None) -> None:
         """Record how a task ended. If that can't be written, only this server knows it, and the next server does the task again."""
@@ -271,13 +272,20 @@ class Jobs:
             for form in (path, path.resolve()):
                 if str(form) != ".":
                     text = text.replace(f"{form}/", "")
-        songs = {t.arguments.get("folder") for t in job.tasks.values()} if job else set()
-        for folder in songs:  # their names may have spaces
-            if folder:
-                text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
+        with self._changed:
+            asked = [t.arguments.get(name) for t in job.tasks.values() for name in ("folder", "style")] if job else []
+        for given in asked:  # their names may have spaces
+            if isinstance(given, str) and Path(given).is_absolute():
+                text = text.replace(f"{given}/", "").replace(given, Path(given).name)
         if job:
             text = text.replace(job.video, job.name)
         return one_line(_without_folders(text))
+
+
+def _tell(text: str) -> None:
+    """A line in the terminal, if it is still open."""
+    with suppress(OSError, ValueError):
+        say("studio", text)
 
 
 def needed(job: Job, task: Task) -> list[Task]:

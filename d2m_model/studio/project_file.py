@@ -5,6 +5,7 @@ import re
 import shutil
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -84,10 +85,13 @@ class RhythmArguments(Record):
     keep: bool = False
 
 
-class FoundResult(Record):
-    """What another task found."""
+class RhythmResult(Record):
+    """What `rhythm` found. The others are those of a dance in which nobody was found."""
 
     found: Shown
+    doubt: bool = False
+    advice: Shown = ""
+    invented: bool = False
 
 
 class TakeArguments(Record):
@@ -136,14 +140,14 @@ class AudioResult(Record):
 
 
 RECORDS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
-    "read": (Nothing, ReadResult), "pose": (Nothing, PoseResult), "rhythm": (RhythmArguments, FoundResult),
+    "read": (Nothing, ReadResult), "pose": (Nothing, PoseResult), "rhythm": (RhythmArguments, RhythmResult),
     "take": (TakeArguments, MusicResult), "own_music": (OwnMusicArguments, MusicResult), "sound": (AudioArguments, AudioResult),
 }  # fmt: skip
 """Kind of task -> its arguments, its result."""
 
 
 def pack(job: Job, out: Path) -> None:
-    """Write a job as a project file, atomically."""
+    """Write a job as a project file, atomically. Takes and audio files that are deleted meanwhile are left out."""
     with (
         atomic_write(out) as aside,
         zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive,
@@ -152,9 +156,11 @@ def pack(job: Job, out: Path) -> None:
             name = path.relative_to(job.folder).as_posix()
             if CONTENT.fullmatch(name) and not name.startswith("tasks/"):
                 media = path.suffix in STORED or name == job.video
-                archive.write(path, name, zipfile.ZIP_STORED if media else None)
+                with suppress(FileNotFoundError):
+                    archive.write(path, name, zipfile.ZIP_STORED if media else None)
         for task in job.tasks.values():
-            if task.state == "done" and task.kind != "export":
+            there = (job.folder / "tasks" / f"{task.key}.json").is_file()  # deleted before its files
+            if there and task.state == "done" and task.kind != "export":
                 record = asdict(task)
                 if record["arguments"].get("folder"):
                     record["arguments"]["folder"] = ""  # a path of this machine

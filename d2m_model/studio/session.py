@@ -2,7 +2,7 @@
 
 import hmac
 
-from werkzeug.http import parse_cookie
+from werkzeug.sansio.http import parse_cookie
 
 LOCKED = "open the address that the terminal shows"
 """The answer to requests without the cookie."""
@@ -20,5 +20,6 @@ class Session:
         return hmac.compare_digest(given.encode(), self.token.encode())
 
     def is_open(self, cookies: str) -> bool:
-        """Whether a request with this `Cookie` header may see and change everything."""
+        """Whether a request with this `Cookie` header, each byte a character, may see and change everything. Cookies of other programs
+        on this machine are in it, in any encoding: it is not decoded."""
         return self.is_token(parse_cookie(cookies).get(self.cookie, ""))

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from d2m_model.generate.given_files import SONGS
 from d2m_model.studio import beats_edits, project_file, requests, takes, view
 from d2m_model.studio.history import Outdated
-from d2m_model.studio.job import SUFFIX, Job, shown_name
+from d2m_model.studio.job import PROJECT, SUFFIX, Job, shown_name
 from d2m_model.studio.jobs import Jobs, Unknown
 from d2m_model.studio.session import LOCKED, Session
 from dataset_tools.lib.core.atomic import atomic_write, publish
@@ -92,9 +92,9 @@ def create_app(
     def upload_project():
         job = jobs.new("project", ".zip")
         try:
-            _receive(job.folder / ".project.zip")
-            found = project_file.unpack(job.folder / ".project.zip", job.folder, jobs.params.upload_bytes)
-            (job.folder / ".project.zip").unlink()
+            _receive(job.folder / PROJECT)
+            found = project_file.unpack(job.folder / PROJECT, job.folder, jobs.params.upload_bytes)
+            (job.folder / PROJECT).unlink()
             jobs.add(found)
         except BaseException:
             project_file.discard(job.folder)

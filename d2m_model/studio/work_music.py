@@ -49,7 +49,7 @@ def make_take(work: Work) -> dict[str, Any]:
     generator.check(params)
     dance = Dance(frames=work.frames, size=(1, 1), beats=_beats_of_take(work))
     if asked["from"]:
-        region = {name: f"{asked[name][0]:.4f}-{asked[name][1]:.4f}" for name in ("redo", "keep") if asked[name]}
+        region = {name: f"{asked[name][0]:.9f}-{asked[name][1]:.9f}" for name in ("redo", "keep") if asked[name]}
         audio = Again(take=job.take(asked["from"]), **region).made(generator, dance, params)
     else:
         audio = generator.generate(dance, params).audio

@@ -1,4 +1,4 @@
-"""List videos that are gone or need an account, for a person who looks for them elsewhere."""
+"""List videos that are gone or need an account, with links for a person who looks for copies."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataset_tools.lib.core.schema import Video
 
 ADVICE = {
     "permanent": "find a copy (archive, search), put it beside the manifest and give its path as url",
-    "auth": "set download.cookies_file to the cookies of an account that may see it, then run again",
+    "auth": "set download.cookies_file to the cookies of an account that may see the video, then run again",
 }
 
 

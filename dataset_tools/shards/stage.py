@@ -9,6 +9,7 @@ from pathlib import Path
 from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.addresses import reach
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder
+from dataset_tools.lib.core.collection import no_collection
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.layout import Layout
@@ -53,7 +54,8 @@ def measure_fits(
     """
     measure = partial(measure_fit, frames_apart=params.max_frames_apart)
     name_of = {i: f"fit {VERSION} {i} {s.frames} {params.max_frames_apart}" for i, s in streams.items()}
-    known = {i: Fit(**fit) for i, s in streams.items() if (fit := memo.recall_stamped(name_of[i], stamped[i]))}
+    with no_collection():
+        known = {i: Fit(**fit) for i, s in streams.items() if (fit := memo.recall_stamped(name_of[i], stamped[i]))}
     todo = [clip for clip_id, clip in streams.items() if clip_id not in known]
     for clip, fit in zip(todo, run_all(measure, todo, params.workers, "shards: checking"), strict=True):
         known[clip.clip_id] = fit
@@ -62,6 +64,7 @@ def measure_fits(
     return {clip_id: known[clip_id] if clip_id in known else Fit(reason=reason) for clip_id, reason in refusals.items()}
 
 
+@no_collection()
 def plan_shards(upstream: Upstream, fits: Mapping[str, Fit], params: Params) -> list[ShardRow]:
     """One row per clip, sorted by id, with its shard and length, or the reason why it is dropped."""
     rows, counts = [], dict.fromkeys(SPLITS, 0)
@@ -85,10 +88,11 @@ def build_shards(layout: Layout, params: Params) -> list[ShardRow]:
     a split loses all its clips, if clips can't be in the same shard, and as `read_upstream`; the results of an earlier run then
     stay.
     """
-    upstream, memo = read_upstream(layout), FileMemo(layout.memo("shards"))
-    refusals = {clip_id: upstream.refusal(clip_id) for clip_id in sorted(upstream.clips)}
-    streams = {clip_id: upstream.streams_of(clip_id) for clip_id, reason in refusals.items() if not reason}
-    stamped = {clip_id: stamps(clip.files) for clip_id, clip in streams.items()}
+    with no_collection():
+        upstream, memo = read_upstream(layout), FileMemo(layout.memo("shards"))
+        refusals = {clip_id: upstream.refusal(clip_id) for clip_id in sorted(upstream.clips)}
+        streams = {clip_id: upstream.streams_of(clip_id) for clip_id, reason in refusals.items() if not reason}
+        stamped = {clip_id: stamps(clip.files) for clip_id, clip in streams.items()}
     fits = measure_fits(refusals, streams, stamped, memo, params)
     rows = plan_shards(upstream, fits, params)
     kept = {row.id: fits[row.id] for row in rows if row.status == "ok"}
@@ -106,7 +110,8 @@ def build_shards(layout: Layout, params: Params) -> list[ShardRow]:
     rate = upstream.motion_rate(kept)
     jobs = make_jobs(layout, rows, attrs, lambda row: partial(load_streams, streams[row.id], row.frames, rate), rate)
     entries = {}
-    keys = {name: _job_key(job, inside, streams, stamped) for name, (job, inside) in jobs.items()}
+    with no_collection():
+        keys = {name: _job_key(job, inside, streams, stamped) for name, (job, inside) in jobs.items()}
     for name, (job, _) in jobs.items():
         known = memo.recall(str(job.path), (job.path,))
         if known and known[0] == keys[name]:
@@ -118,6 +123,7 @@ def build_shards(layout: Layout, params: Params) -> list[ShardRow]:
     return rows
 
 
+@no_collection()
 def make_jobs(
     layout: Layout, rows: list[ShardRow], attrs: dict[str, str], load: Callable[[ShardRow], Callable[[], ShardClip]], rate: int
 ) -> dict[str, tuple[ShardJob, list[ShardRow]]]:  # fmt: skip

@@ -13,8 +13,9 @@ test). `--hold-out compilation` also keeps whole compilations together, which is
 share a room, a camera and an editing style. In a manifest without times, lengths are those of the 2 s segments.
 
 Labels can be wrong. If data/<corpus>/audio has the clips' audio, fingerprints find the same recording under two song ids, also
-sped up or slowed down (0.8 to 1.3, with or without a change of pitch) or a semitone higher or lower. 445 clips take some 5
-minutes, and the time grows with the square of their number. `--same-recording refuse` ends with an error if one recording is in
+sped up or slowed down (0.8 to 1.3, with or without a change of pitch) or a semitone higher or lower. Up to 500 clips, all pairs
+are compared, in minutes. Of more, codes name the pairs first, and the time grows with the number of clips (docs/scale.md).
+`--same-recording refuse` ends with an error if one recording is in
 training and in another part, and reports recordings that have two ids within one part. `merge` treats such songs as one (under
 `official` it goes where most of its clips are labelled). `ignore` does not compare audio.
 """

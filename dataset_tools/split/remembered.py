@@ -1,4 +1,4 @@
-"""Fingerprints that are made when they are asked for, so that those of a large corpus need not fit into memory."""
+"""Fingerprints that are computed when they are needed, so that those of a large corpus need not fit into memory."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 KEPT = 500
-"""Fingerprints that are remembered: 65 MB for clips of 8 s. All pairs are compared of so many clips."""
+"""Number of fingerprints in memory: 65 MB for clips of 8 s. It is `fingerprint.ALL_PAIRS`, so comparing all pairs computes each once."""
 
 
 class RememberedPrints(Mapping[str, np.ndarray]):

@@ -31,8 +31,8 @@ class Item:
 
 
 def official_parts(items: list[Item], source: str) -> dict[str, str]:
-    """Clip id -> its official label. Songs that were merged into one recording go where most of their clips are labelled, in a tie to
-    the earliest of `PARTS`. Raises UserError, which names `source`, for a clip without a label."""
+    """Clip id -> its official label. All clips of a recording with several song ids get their commonest label, in a tie the earliest of
+    `PARTS`. Raises UserError, which names `source`, for a clip without a label."""
     unlabelled = [item.clip_id for item in items if not item.official_split]
     if unlabelled:
         raise UserError(
@@ -47,8 +47,8 @@ def official_parts(items: list[Item], source: str) -> dict[str, str]:
 
 
 def group_items(items: list[Item], hold_out: str) -> list[list[Item]]:
-    """Groups of clips that must stay together, ordered by their first clip: the clips of one song; with hold_out 'compilation' also
-    those of one video, and transitively those of videos that share songs."""
+    """Groups of clips that must stay together, ordered by their first clip: the clips of one song. With hold_out
+    'compilation', the clips of one video also stay together, so videos that share a song are in one group."""
     parent: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(node):
@@ -76,7 +76,7 @@ def group_weight(group: list[Item], balance: str, source: str) -> float:
 
 
 def draw_test_groups(weights: list[float], fraction: float, seed: int) -> list[int]:
-    """Indices of the groups in the test part: in random order, each group that brings the part closer to `fraction` is added."""
+    """Indices of the groups in the test part: in random order, each group is added that brings the part closer to `fraction` of all."""
     order = _shuffle(len(weights), seed)
     target = fraction * sum(weights)
     test, filled = [], 0.0

@@ -14,7 +14,8 @@ export PATH=${VENV:-$PWD/.venv}/bin:$PATH RAY_USAGE_STATS_ENABLED=0 RAY_worker_n
 
 # Ray refuses strangers by a secret in ~/.ray/auth_token, a folder that the machines of a Slurm cluster usually share.
 ray get-auth-token --generate >/dev/null 2>&1
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${hosts%%$'\n'*} # not by `head -n 1`, which ends scontrol, and with it this script, if there are many
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname -I | cut -d ' ' -f 1)
 # Starts Ray on every machine, runs the command on the first, and stops Ray.
 srun ray symmetric-run --address "$address:6379" --min-nodes "$SLURM_JOB_NUM_NODES" -- "$@"

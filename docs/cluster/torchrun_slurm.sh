@@ -10,6 +10,7 @@
 #SBATCH --time=24:00:00
 set -euo pipefail
 export PATH=${VENV:-$PWD/.venv}/bin:$PATH
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${hosts%%$'\n'*} # not by `head -n 1`, which ends scontrol, and with it this script, if there are many
 srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node "${PROCESSES:-1}" \
     --rdzv-backend c10d --rdzv-id "$SLURM_JOB_ID" --rdzv-endpoint "$head:${PORT:-29400}" "$@"

@@ -3,7 +3,7 @@
 In each run a stage computes 48 clips on the cluster, and one of its parts is killed meanwhile: the process of an item, an actor, a whole
 machine, or the driver, which is then started again. What the stage publishes is compared with an undisturbed run on one machine, and a
 log, to which each item appends when it begins and when it is finished, says whether a finished one was begun again. Prints a line of
-JSON for each run, and exits 1 if a result differs or a finished item was begun again.
+JSON for each run, and exits 1 if a result differs or a finished item was begun again. --out gets all lines.
 """
 
 import argparse
@@ -146,6 +146,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--cluster", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -168,6 +169,8 @@ def main() -> int:
                 print(json.dumps(found[-1]), flush=True)
         finally:
             cluster.shutdown()
+    if args.out:
+        args.out.write_text("[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n")
     sound = sum(map(is_sound, found))
     print(f"{sound} of {len(found)} runs ended as an undisturbed one does")
     return 0 if sound == len(found) else 1

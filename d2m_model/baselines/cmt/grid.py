@@ -5,11 +5,11 @@ import numpy as np
 SLOWEST, FASTEST, STEP = 60.0, 180.0, 0.25
 """Candidate tempi in beats per minute."""
 USUAL, OCTAVES = 115.0, 0.7
-"""Preference that decides between a tempo and its double: centre in beats per minute, standard deviation in octaves."""
+"""Preference for usual tempi, which decides between a tempo and its double: mean in beats per minute, standard deviation in octaves."""
 SHARP = 1 / 30
 """Standard deviation in seconds of an event about its beat: one frame."""
 PHASES = 64
-"""Candidate starts within a beat."""
+"""Number of candidate times of the first beat."""
 BEATS = 4
 """Beats per bar."""
 
@@ -18,7 +18,7 @@ def fit_tempo(times: np.ndarray, weights: np.ndarray) -> float:
     """The tempo in beats per minute of events (n,) in seconds with weights (n,).
 
     It maximises the events' spectrum at the tempo plus half of it at the double tempo, times the preference for usual tempi.
-    `USUAL` where all weights are 0. For a signal sampled at regular times, the weights should have mean 0.
+    Returns `USUAL` if all weights are 0. For a signal sampled at regular times, the weights should have mean 0.
     """
     weights = np.asarray(weights, float)
     if not weights.any():
@@ -32,8 +32,8 @@ def fit_tempo(times: np.ndarray, weights: np.ndarray) -> float:
 def fit_bars(times: np.ndarray, weights: np.ndarray, tempo: float, seconds: float) -> np.ndarray:
     """Starts (M,) in seconds of bars of 240 / tempo s; the first is at or before 0, the last at or after `seconds`.
 
-    The beats are aligned with the weighted events. Of the four beats that could begin a bar, the one with the heaviest events
-    does.
+    The beats are aligned with the weighted events. Bars begin on that one of four beats whose events have the largest
+    weights.
     """
     times, weights, beat = np.asarray(times, float), np.asarray(weights, float), 60.0 / tempo
     starts = np.arange(PHASES) / PHASES * beat

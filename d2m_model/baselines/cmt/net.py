@@ -31,7 +31,7 @@ from d2m_model.baselines.cmt.tokens import (
 EMBEDDINGS = (64, 32, 64, 512, 128, 32, 64)
 """Width of each attribute's embedding, in the order of a token's columns."""
 TIMES = (102, 5025)
-"""Values of a token's two positions: 1 + percent of the piece, and 1 + ticks from its start; 0 for none."""
+"""Number of values of a token's two positions: 1 + percent of the piece, and 1 + ticks from its start; 0 is no position."""
 PREFIX = 3
 """Vectors before the first token."""
 CHUNK = 64
@@ -206,7 +206,7 @@ class CmtNet(nn.Module):
 
 
 def losses(net: CmtNet, song: torch.Tensor, tokens: torch.Tensor, places: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mean cross-entropy in nats of each attribute over the tokens that have it. A piece is followed by END.
+    """Mean cross-entropy in nats of each attribute over the tokens that have it. After a piece, the type END is predicted.
 
     song (B, 7), tokens (B, L, 7), places (B, L, 2), all int64; rows of zeros after the last token are padding.
     """

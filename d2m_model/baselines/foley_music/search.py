@@ -73,7 +73,7 @@ class PianoState:
     last: int = SOS
 
     def allowed(self) -> np.ndarray:
-        """(243,) bool: no sounding key is pressed, no silent key is released, and a velocity is followed by a key."""
+        """(243,) bool: sounding keys can't be pressed, silent keys can't be released, and only a pressed key can follow a velocity."""
         found = np.zeros(VOCABULARY, bool)
         sounds = np.isin(np.arange(KEYS), list(self.sounding))
         found[PRESS:RELEASE] = ~sounds

@@ -214,21 +214,23 @@ def about(corpus: Corpus, params: Params) -> str:
     """For the note under Table 1: the training data, from the metrics.json that `train` wrote."""
     found = json.loads((corpus.folder / "metrics.json").read_text())
     source = (
-        "the songs' own scores" if found["trained_on"] == "scores" else f"what {LIBRARY} heard in the training music"
+        "the songs' own scores"
+        if found["trained_on"] == "scores"
+        else f"transcripts of the training music by {LIBRARY}"
     )
     size = (
         ""
         if (params.width, params.depth) == (1, 1)
-        else f", width {params.width:g} and depth {params.depth:g} of the published"
+        else f", width {params.width:g} and depth {params.depth:g} of the published sizes"
     )
-    aids = ", with aids for few clips that are not published" if params.aided else ""
+    aids = ", with additions for few clips that the published system lacks" if params.aided else ""
     return f"trained on {source} and {found['clips']} dances, {found['steps']} steps{size}{aids}; a piano"
 
 
 @torch.no_grad()
 def compose(model: FoleyModel, dance: ClipDance) -> list[Note]:
-    """Piano notes for one dance. A dance longer than 6 s is composed in windows of 6 s. The last window ends with the dance; only its
-    notes after the previous window are kept."""
+    """Piano notes for one dance. A dance longer than 6 s is composed in windows of 6 s. The last window ends with the dance; of its
+    notes only those after the previous window are kept."""
     pose, total = resample_pose(dance.pose), frames_to_seconds(dance.frames)
     last, composed, notes = max(0, len(pose) - WINDOW), 0.0, []
     for start in [*range(0, last, WINDOW), last]:

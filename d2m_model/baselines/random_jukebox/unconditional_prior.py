@@ -1,4 +1,4 @@
-"""Music without a dance, a stand-in for the row Random JukeBox, of which the paper only says "sampled from JukeBox".
+"""Music without a dance. It stands in for Random JukeBox in Table 1, of which the paper only says "sampled from JukeBox".
 
 A causal Transformer is trained on the codes of the corpus's own training music at level "high". It is sampled without any
 condition, and the synthesizer's decoder plays the codes. `random_codes` is the simpler stand-in.

@@ -3,7 +3,7 @@ import { answering, get, insist, post, put } from './api.js';
 import { History, sorted } from './history.js';
 import { forget, keep, recall } from './unsaved.js';
 
-const PAUSE = 300, SAME = 1e-3, CONFLICT = 409;
+const PAUSE = 300, SAME = 1e-3, CONFLICT = 409, TROUBLE = 500;
 const equal = (a, b, far = 0) => a.length === b.length && a.every((beat, k) => Math.abs(beat.time - b[k].time) <= far && beat.down === b[k].down);
 const sent = beats => ({ beats: beats.map(beat => beat.time), downbeats: beats.filter(beat => beat.down).map(beat => beat.time) });
 
@@ -23,10 +23,10 @@ export class Beats extends EventTarget {
     Object.assign(this, { job: null, list: null, seconds: 0, history: new History(), unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false, kept: false, invented: null, asking: false, operating: false });
   }
 
-  // The job is left: what is unsaved is sent once more, without waiting for it.
+  // The job is left: what is unsaved is sent once more, after the save that is under way, without waiting for it.
   leave() {
-    const { job, list, history } = this;
-    if (this.unsaved && list) put(`/api/jobs/${job}/beats`, { ...sent(list), history: history.unsent()[0] }).then(() => forget(job)).catch(() => {});
+    const { job, list, history, saving } = this, rest = () => put(`/api/jobs/${job}/beats`, { ...sent(list), history: history.unsent()[0] });
+    if (this.unsaved && list) Promise.resolve(saving).catch(() => {}).then(rest).then(() => forget(job)).catch(() => {});
     this.forget();
     this.tell();
   }
@@ -140,8 +140,9 @@ export class Beats extends EventTarget {
   // Saves until the server has it. The promise ends when nothing is unsaved.
   save() {
     clearTimeout(this.timer);
-    this.saving ??= this.send().finally(() => { this.saving = null; });
-    return this.saving;
+    if (this.saving) return this.saving;
+    const saving = this.send().finally(() => { if (this.saving === saving) this.saving = null; });
+    return this.saving = saving;
   }
 
   async send() {
@@ -155,8 +156,8 @@ export class Beats extends EventTarget {
       };
       try {
         const { beats, history } = await insist(attempt, () => this.job !== job);
-        if (this.job !== job) return;
         settle(history);
+        if (this.job !== job) return;
         this.unsaved = this.version !== version;
         if (!this.unsaved) this.dispatchEvent(new CustomEvent('saved', { detail: beats }));
       } catch (error) {
@@ -165,7 +166,7 @@ export class Beats extends EventTarget {
           await this.join(job); // fails while beats are being found; what is unsaved is sent when they are there
           continue;
         }
-        this.unsaved = false;
+        if (!(error.status >= TROUBLE)) this.unsaved = false; // what a full disk refuses is kept, and sent again
         this.dispatchEvent(new CustomEvent('refused', { detail: error }));
         throw error;
       } finally {

@@ -15,7 +15,7 @@ R = TypeVar("R", bound=Row)
 
 
 def read_ok(layout: Layout, word: str, record: type[R]) -> list[R]:
-    """All rows of a finished data stage, of any status; at least one is ok.
+    """All rows of a finished data stage, whatever their status; at least one is ok.
 
     Raises UserError if the stage has not run or none of its rows is ok, and as `read_records`.
     """

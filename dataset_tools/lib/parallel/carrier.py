@@ -11,9 +11,9 @@ Only relative paths are carried. Files with absolute paths belong to the program
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.work_cache import file_sha256
+from dataset_tools.lib.parallel.worker_process import MachineFault
 
 THREADS = 8
 """Files that the driver sends or fetches at once."""
@@ -131,6 +132,15 @@ def fetch(there: Path, path: Path, digest: str) -> None:
         raise Unreadable(there, "its bytes are not those that were sent; run again")
 
 
+@contextmanager
+def _at_the_storage() -> Iterator[None]:
+    """Another machine may reach what this one can't."""
+    try:
+        yield
+    except UserError as err:
+        raise MachineFault(str(err)) from None
+
+
 class CarriedCall:
     """The function of `run_all` and its `prepare`, for `CarriedItem`s: the part of the process that works on them."""
 
@@ -139,8 +149,9 @@ class CarriedCall:
         self._latest: deque[dict[Path, str]] = deque()
 
     def prepare(self, carried: CarriedItem) -> Any:
-        """Fetch the inputs of an item, and prepare it."""
-        self._arrange(carried)
+        """Fetch the inputs of an item, and prepare it. Raises MachineFault if they can't be had."""
+        with _at_the_storage():
+            self._arrange(carried)
         return self._prepare(carried.item) if self._prepare else None
 
     def __call__(self, carried: CarriedItem, ready: Any) -> tuple[Any, dict[Path, str]]:
@@ -150,7 +161,8 @@ class CarriedCall:
         for path in carried.outputs:
             if path.is_file():
                 written[path] = file_sha256(path)
-                send(path, carried.leaving / path)
+                with _at_the_storage():
+                    send(path, carried.leaving / path)
                 path.unlink()
         return outcome, written
 

@@ -14,11 +14,10 @@ from contextlib import ExitStack
 from multiprocessing import connection
 from typing import Any
 
-from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.scratch import scratch_folder
 from dataset_tools.lib.parallel import orphans
 from dataset_tools.lib.parallel.carrier import CarriedCall
-from dataset_tools.lib.parallel.worker_process import WorkerProcess, make_picklable
+from dataset_tools.lib.parallel.worker_process import MachineFault, WorkerProcess, make_picklable
 
 PATIENCE = 1.0  # s after which an exchange ends without news, so that the driver can see that the actor lives
 GAP = 0.005  # s without news after which those at hand are sent
@@ -66,7 +65,7 @@ class ItemCall:
             if not call.shares_folder:
                 os.chdir(_own_folder.enter_context(scratch_folder()))
             elif not os.path.isdir(call.folder):
-                raise UserError(
+                raise MachineFault(
                     f"{call.folder}: no such folder on the machine {os.uname().nodename}, but all machines of the cluster must share it; "
                     "see docs/cluster.md"
                 )
@@ -127,6 +126,12 @@ class ItemActor:
         self._call, self._timeout = call, timeout
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._worker: WorkerProcess | None = None
+
+    def machine(self) -> str:
+        """Name of the machine on which it is, as the cluster has it."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id()
 
     def exchange(self, items: list[tuple[int, bytes]]) -> list[Message]:
         """Take more items, and return what has happened since the last call; wait for it up to `PATIENCE` seconds."""

@@ -7,15 +7,10 @@ Why actors and not Ray Data: an item is a job with files, not a row of a table, 
 own. Ray's tasks would start a process's imports and models again, or share a process that a crash takes down.
 """
 
-import logging
-import os
 import pickle
-import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from itertools import islice
 from typing import Any, TypeVar
 
 from dataset_tools.lib.core.cluster import chosen_cluster
@@ -24,84 +19,23 @@ from dataset_tools.lib.core.progress import ProgressBar, progress
 from dataset_tools.lib.parallel import orphans
 from dataset_tools.lib.parallel.carrier import CarriedCall, Carrier
 from dataset_tools.lib.parallel.ray_actor import ItemActor, Message, PackedCall
+from dataset_tools.lib.parallel.ray_connection import connect
 from dataset_tools.lib.parallel.runs import Runs, Sites
 from dataset_tools.lib.parallel.threads import describe_bytes
-from dataset_tools.lib.parallel.worker_process import ProcessLost
+from dataset_tools.lib.parallel.worker_process import MachineFault, ProcessLost
 from dataset_tools.lib.parallel.workers import outcome_of_failure
 
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
 
-LOSSES = 3  # of an item, until it counts as failed
+TRIES = 3  # of an item, until it counts as failed
+FEW = 100  # items among which one is chosen to be tried again
 AHEAD = 0.5  # s of work that an actor has
 MOST_AHEAD = 500  # items
 LONG = 30.0  # s after which the bar names the item that has run longest
 SAY = 5.0  # s between two changes of that text
-ANSWER = 5.0  # s that a running cluster has to answer
 LOOK = 5.0  # s between two looks at the size of the cluster
 FRUITLESS = 5  # actors that end before they work, one after the other, until the run ends
-OBJECT_STORE = 100_000_000  # bytes; for a cluster that is started here: only small records pass
-os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")  # or ray puts its own function in place of Python's print
-
-
-@contextmanager
-def connect(address: str) -> Iterator[None]:
-    """Connect to the cluster at `address` until the block ends. If this process is connected already, that connection is used.
-
-    address: 'ray://host:port', or 'auto': the cluster of RAY_ADDRESS or of this machine or, if there is none, one that is started for
-    the block, with this machine's CPUs and GPUs. Raises UserError if there is nothing at the address.
-    """
-    joined = "ray" in sys.modules and sys.modules["ray"].is_initialized()
-    if joined:
-        yield
-        return
-    found = find_running() if address == "auto" else address
-    settings: dict[str, Any] = {}
-    if not found:  # processes as nice as local ones: Ray's would give way to all other work on the machine
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
-        settings = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    if not found or "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
-        os.environ.setdefault(
-            "RAY_AUTH_MODE", "token"
-        )  # otherwise Ray would not show its secret; it reads this when it is imported
-    import ray
-
-    try:
-        ray.init(address=found or "local", logging_level=logging.WARNING, **settings)
-    except Exception as err:  # noqa: BLE001 - Ray raises many kinds, `Exception` itself among them
-        what = f"join the cluster at {found}" if found else "start"
-        raise UserError(f"cluster: Ray could not {what}: {one_line(str(err))[:500]}") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def find_running() -> str:
-    """Address of the cluster of RAY_ADDRESS or, without it, of the one that `ray start` began on this machine; '' if there is none.
-
-    Ray leaves the address of a cluster that was killed where it looks for one, and then waits a minute for it. Raises UserError if
-    nothing answers at RAY_ADDRESS.
-    """
-    if told := os.environ.get("RAY_ADDRESS", ""):
-        if told.count(":") == 1 and not _answers(told):
-            raise UserError(
-                f"cluster: nothing answers at RAY_ADDRESS={told}; correct it, or start Ray there (docs/cluster.md)"
-            )
-        return told
-    noted = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
-    address = noted.read_text(encoding="utf-8").strip() if noted.is_file() else ""
-    return address if address and _answers(address) else ""
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER).close()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 class _Actor:
@@ -109,9 +43,10 @@ class _Actor:
 
     def __init__(self, handle, least: int):
         self.handle = handle
-        self.answer = handle.exchange.remote([])
+        self.answer = handle.machine.remote()
         """The call that it works on, or None."""
-        self.ready = False
+        self.machine = ""
+        """Name of its machine; '' until it has answered."""
         self.size = least
         """How many items it may have."""
         self.items: dict[int, None] = {}
@@ -120,6 +55,10 @@ class _Actor:
         """Whether it has an item that must have no other beside it."""
         self.since = time.monotonic()
         """When the first of its items was begun, as far as the driver knows."""
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.machine)
 
 
 class _Run:
@@ -143,9 +82,10 @@ class _Run:
         self.left, self.received = len(items), 0
         """Items that have no outcome yet; bytes that items have received."""
         self.actors: list[_Actor] = []
-        self.again: dict[int, set[_Actor]] = {}
-        """Items that wait to be tried again -> the actors that were lost with them, or lost their process."""
-        self.losses: dict[int, list[_Actor]] = {}
+        self.again: dict[int, None] = {}
+        """Items that wait to be tried again."""
+        self.tried: dict[int, list[_Actor]] = {}
+        """Item -> the actors that failed with it: they or their process was lost, or it raised what another machine may not raise."""
         self.begun = time.monotonic()
         self.looked = self.said = float("-inf")
         """When the cluster's size was looked at, and when the bar's text was changed."""
@@ -177,8 +117,8 @@ class _Run:
         if actor.alone:
             return []
         if not actor.items:
-            for index, lost in self.again.items():
-                if actor not in lost or all(other in lost for other in self.actors if other.ready):
+            for index in islice(self.again, FEW):
+                if may_try_again(actor, self.tried[index], self.actors):
                     del self.again[index]
                     actor.alone = True
                     return [index]
@@ -197,7 +137,7 @@ class _Run:
             actor = calls[answer]
             actor.answer = None
             try:
-                messages = ray.get(answer)
+                told = ray.get(answer)
             except ray.exceptions.RayTaskError:
                 raise
             except ray.exceptions.RayError as err:
@@ -209,8 +149,10 @@ class _Run:
                     ) from None
                 yield actor, None
                 continue
-            actor.ready, self.fruitless = True, 0
-            yield actor, messages
+            self.fruitless = 0
+            if not actor.ready:
+                actor.machine, told = told, []
+            yield actor, told
 
     def note(self, actor: _Actor, messages: list[Message]) -> None:
         """Remember how quick an actor is."""
@@ -226,14 +168,14 @@ class _Run:
         del actor.items[index]
         actor.alone = actor.alone and bool(actor.items)
 
-    def lose_item(self, actor: _Actor, index: int) -> bool:
-        """Note that an item was lost with an actor or with its process. Returns whether that was too often; else it is tried again."""
-        lost = self.losses.setdefault(index, [])
-        lost.append(actor)
-        if len(lost) < LOSSES:
-            self.again[index] = set(lost)
-            return False
-        return True
+    def try_again(self, actor: _Actor, index: int) -> bool:
+        """Note that an actor failed with an item. Returns whether it is tried again; not if that was the last time."""
+        tried = self.tried.setdefault(index, [])
+        tried.append(actor)
+        if len(tried) < TRIES:
+            self.again[index] = None
+            return True
+        return False
 
     def lose_actor(self, actor: _Actor) -> list[int]:
         """Note that an actor is lost. Returns the items that it may have been working on; its others wait again."""
@@ -251,6 +193,23 @@ class _Run:
             self.ray.kill(actor.handle)
 
 
+def may_differ(error: Exception) -> bool:
+    """Whether what an item raised may be another on another machine: not what its own file is blamed for."""
+    return isinstance(error, MachineFault) or not isinstance(error, UserError)
+
+
+def may_try_again(actor: _Actor, tried: list[_Actor], actors: list[_Actor]) -> bool:
+    """Whether `actor` may be given an item with which the actors `tried` failed: if it is on another machine than these, or if none of
+    `actors` is, as another actor than these, or if there is none, in any case."""
+    machines = {other.machine for other in tried}
+    if actor.machine not in machines:
+        return True
+    ready = [other for other in actors if other.ready]
+    if any(other.machine not in machines for other in ready):
+        return False
+    return actor not in tried or all(other in tried for other in ready)
+
+
 def run_all_on_ray(
     function: Callable[..., O], items: list[I], label: str, *,
     prepare: Callable[[I], Any] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
@@ -262,8 +221,8 @@ def run_all_on_ray(
     site_limit: (the site of an item, '' for none; how many items of one site may be worked on at once). carrier: carries the items' files,
     if the machines share no folder.
 
-    Beyond that: an item whose process, actor or machine is lost is tried again on another actor, alone; the third loss is its outcome.
-    An item that raises or takes more than `timeout` seconds is not tried again. Raises UserError if there is no such cluster.
+    Beyond that: an item that fails is tried again, alone and on another machine if there is one; the third failure is its outcome. The first
+    one is, if it raises UserError, as for a damaged file, or takes more than `timeout` seconds. Raises UserError if there is no such cluster.
     """
     orphans.refuse_while_importing()
     call = PackedCall(function, prepare)
@@ -292,11 +251,8 @@ def run_all_on_ray(
                 for actor, messages in run.news():
                     if messages is None:
                         for index in run.lose_actor(actor):
-                            if run.lose_item(actor, index):
-                                fail(
-                                    index,
-                                    ProcessLost(f"{LOSSES} times the machine or actor that worked on it was lost"),
-                                )
+                            if not run.try_again(actor, index):
+                                fail(index, ProcessLost("the machine or actor that worked on it was lost"))
                         continue
                     run.note(actor, messages)
                     for kind, index, payload in messages:
@@ -309,13 +265,17 @@ def run_all_on_ray(
                         run.end_item(actor, index)
                         if kind == "done":
                             kind, outcome = pickle.loads(payload)
-                            if carrier and kind == "done":
+                            if kind == "raised":
+                                if not (may_differ(outcome) and run.try_again(actor, index)):
+                                    fail(index, outcome)
+                                continue
+                            if carrier:
                                 outcome, written = outcome
                                 carrier.collect(items[index], written)
-                            finish(index, outcome) if kind == "done" else fail(index, outcome)
+                            finish(index, outcome)
                         elif kind == "back":
                             run.runs.give_back([index])
-                        elif kind == "late" or run.lose_item(actor, index):
+                        elif kind == "late" or not run.try_again(actor, index):
                             fail(index, ProcessLost(payload))
                 _show_longest(bar, run)
             if carrier:

@@ -11,6 +11,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
+from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel import orphans
 from dataset_tools.lib.parallel.prefetch import prefetch
 
@@ -25,6 +26,10 @@ SEND = 0.5  # s between two messages about received bytes
 
 class ProcessLost(RuntimeError):
     """The process of an item died, or was stopped because it took too long."""
+
+
+class MachineFault(UserError):
+    """A machine lacks what an item needs; another may have it."""
 
 
 def outcome_calls(function: Callable, prepare: Callable | None, items: Iterable[I]) -> Iterator[Callable[[], O]]:
@@ -57,6 +62,8 @@ class WorkerProcess:
         self.process = orphans.start_process(START_METHOD, _serve_items, function, prepare, theirs)
         theirs.close()  # so that the pipe closes when the process ends
         self.ready = False
+        self.stopped = False
+        """Whether it was killed."""
         self.assigned: list[int] = []
         """Indices of its items; the first is being processed."""
 
@@ -109,6 +116,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Kill the process."""
+        self.stopped = True
         self.process.kill()
         self.process.join()
         self.pipe.close()

@@ -174,7 +174,7 @@ class CallProcess:
 
         Raises whatever the function raises, and ProcessLost if the process dies, is stopped or takes longer than `timeout`.
         """
-        if self._worker and not self._worker.process.is_alive():
+        if self._worker and (self._worker.stopped or not self._worker.process.is_alive()):
             self.close()
         worker = self._worker = self._worker or WorkerProcess(_call_with_memory_limit, None)
         worker.timeout, worker.assigned = timeout, [0]
@@ -203,6 +203,7 @@ class CallProcess:
     def stop(self) -> None:
         """Kill the process, from any thread: a call that it works on raises ProcessLost. The next call starts another process."""
         if worker := self._worker:
+            worker.stopped = True  # it may live on for a moment
             worker.process.kill()
 
     def close(self) -> None:

@@ -100,7 +100,7 @@ def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """
     found = SideDataContainer(frame).get(
         "DISPLAYMATRIX"
-    )  # `frame.side_data` would be a cycle, which keeps the frame for long
+    )  # `frame.side_data` makes a reference cycle, which would keep the frame in memory
     if found is None:
         return False, False, False
     a, b, _, c, d = struct.unpack("=5i", bytes(found)[:20])

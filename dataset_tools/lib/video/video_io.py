@@ -66,7 +66,8 @@ def nearest_frames(frames: Iterable[tuple[float, T]], start: float, count: int, 
 def nearest_frame_time(frames: Iterable[tuple[float, av.VideoFrame]], start: float) -> float:
     """Time, in seconds, of the frame of `timed_frames` nearest to `start`; `start` itself if there are no frames.
 
-    If the first frame is later than `start`: the first time from `start` on that is a whole number of output frames before it.
+    If the first frame is later than `start`: the earliest time from `start` on that is a whole number of output frames before that
+    frame.
     """
     before = None
     for time, _ in frames:
@@ -97,8 +98,8 @@ def read_audio(
     lost: receives the length, in seconds, of each undecodable packet and of the gaps without packets, which are silent.
     wanted: as for `open_media`.
 
-    Samples are aligned to their timestamps, see `audio_clock`. Of several audio streams the one that players play is read, or
-    the next if none of it can be decoded. Raises UserError for timestamps that decrease.
+    Samples are aligned to their timestamps, see `audio_clock`. Of several audio streams the one that players play is read or,
+    if nothing of it can be decoded, the next. Raises UserError for timestamps that decrease.
     """
     with open_media(path, wanted) as container:
         streams = find_audio_streams(container)

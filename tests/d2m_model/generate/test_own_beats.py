@@ -106,7 +106,7 @@ def test_beats_snap_to_the_beats_of_an_audio_file(tmp_path):
     made = find_dance(None, {"beats"}, given, None).dance.beats
     assert len(made.beats) == 15 and np.median(np.abs(made.beats - clicks)) < 0.03
     audio(tmp_path / "s.wav", np.zeros(0), 8)
-    with pytest.raises(UserError, match=r"s\.wav: no beat was found in its audio, so --snap has no goal"):
+    with pytest.raises(UserError, match=r"s\.wav: no beat was found in its audio, so --snap has no beats to move to"):
         find_dance(None, {"beats"}, given, None)
 
 

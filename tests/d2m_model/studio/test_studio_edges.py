@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from d2m_model.generate.finish import write_wav
 from d2m_model.metrics.motion_beats import motion_beats
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
-from d2m_model.studio import work, work_video
+from d2m_model.studio import work, work_music, work_video
 from d2m_model.studio.drawing import write_motion
 from d2m_model.studio.job import MOST_NUMBER, Task, load_job
 from d2m_model.studio.serving import _bind
@@ -17,6 +18,7 @@ from d2m_model.studio.work_music import with_given_names
 from d2m_model.studio.work_task import Work
 from dataset_tools.lib.core.array_file import write_npy
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from tests.d2m_model.studio.conftest import CHANGE, finished_job, project_of
 
 
@@ -118,6 +120,18 @@ def test_a_rhythm_that_follows_nobody_says_so(jobs, client, monkeypatch, seen, f
     assert ("the first tap removes all invented beats" in step["advice"]) == (not seen)
     client.put(f"/api/jobs/{job.id}/beats", json={"beats": [1.0], "downbeats": []}, headers=CHANGE)
     assert not client.get(f"/api/jobs/{job.id}").json["beats"]["invented"], "tapped beats are not"
+
+
+def test_a_part_up_to_the_end_is_made_anew_up_to_the_last_sample(jobs, monkeypatch):
+    job, frames, made = finished_job(jobs), 91, []
+    job.tasks["read"].result |= {"frames": frames, "seconds": frames / FPS}  # no number of four digits
+    write_wav(job.take(1), np.zeros(frames * SAMPLES_PER_FRAME, np.float32))
+    monkeypatch.setattr(work_music, "prior_of", lambda *_: SimpleNamespace(check=lambda params: None))
+    monkeypatch.setattr(work_music.Again, "made", lambda again, *_: made.extend(again.regions()))
+    monkeypatch.setattr(work_music, "_finished", lambda *_: {})
+    part = job.tasks["take-1"].arguments | {"from": 1, "redo": [1.0, frames / FPS]}
+    work_music.make_take(Work(job, Task(key="take-2", kind="take", asked=9, arguments=part), jobs.layout, jobs.params))
+    assert [[round(time * SAMPLE_RATE) for time in region] for region in made] == [[22050, frames * SAMPLES_PER_FRAME]]
 
 
 # Jobs on disk

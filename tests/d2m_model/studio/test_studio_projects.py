@@ -2,10 +2,15 @@
 
 import json
 import struct
+import zipfile
+from dataclasses import replace
 
 import pytest
 
 from d2m_model.studio.job import NAME_LENGTH, Task, load_job, name_beside, shown_name
+from d2m_model.studio.jobs import Jobs
+from d2m_model.studio.project_file import pack
+from d2m_model.studio.work_video import INVENTED
 from tests.d2m_model.studio.conftest import CHANGE, finished_job, project_of
 
 
@@ -98,6 +103,33 @@ def test_a_project_with_sounds_opens_and_its_sounds_can_be_removed(jobs, client,
     assert not {"songs/1.mp3", "sounds/2.wav", "sounds/given-2.flac"} & left
 
 
+def test_a_project_of_a_dance_in_which_nobody_was_found_opens_again(jobs, client, tmp_path):
+    job = finished_job(jobs)
+    nobody = {"found": "nobody was found: a rhythm of its own", "doubt": True, "advice": INVENTED, "invented": True}
+    job.put(replace(job.tasks["rhythm"], result=nobody))
+    answer = client.post("/api/projects", data=project_of(job, tmp_path), headers=CHANGE)
+    assert answer.status_code == 201, answer.json
+    view = client.get(f"/api/jobs/{answer.json['id']}").json
+    assert view["beats"]["invented"] and view["steps"]["rhythm"]["doubt"]
+
+
+def test_a_take_that_is_deleted_while_the_project_is_packed_is_not_in_it(jobs, client, tmp_path, monkeypatch):
+    job = with_sound(finished_job(jobs))
+    folder, known = job.folder, load_job(job.folder)  # as the worker has read it
+    write = zipfile.ZipFile.write
+
+    def deletes(archive, path, *more):
+        if path == folder / "beats.json":  # the first file
+            assert client.delete(f"/api/jobs/{job.id}/takes/1", headers=CHANGE).status_code == 200
+        write(archive, path, *more)
+
+    monkeypatch.setattr(zipfile.ZipFile, "write", deletes)
+    pack(known, tmp_path / "project.zip")
+    answer = client.post("/api/projects", data=(tmp_path / "project.zip").read_bytes(), headers=CHANGE)
+    assert answer.status_code == 201, answer.json
+    assert set(jobs.get(answer.json["id"]).tasks) == {"read", "pose", "rhythm", "sound-1", "sound-2"}
+
+
 def test_a_project_that_was_damaged_on_its_way_is_refused_wherever_the_damage_is(jobs, client, tmp_path):
     whole = bytearray(project_of(finished_job(jobs), tmp_path))
     for at in range(60, len(whole), len(whole) // 60):
@@ -123,3 +155,19 @@ def test_records_of_many_bytes_are_refused(jobs, client, tmp_path, monkeypatch):
     job = finished_job(jobs)
     answer = client.post("/api/projects", data=project_of(job, tmp_path), headers=CHANGE)
     assert answer.status_code == 400 and "records are too large" in answer.json["error"]
+
+
+def test_a_server_that_is_killed_while_it_opens_a_project_leaves_nothing(jobs, client, tmp_path, monkeypatch):
+    project = project_of(finished_job(jobs), tmp_path)
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("d2m_model.studio.project_file._check", kill)
+    monkeypatch.setattr("d2m_model.studio.project_file.discard", lambda folder: None)  # a killed server removes nothing
+    with pytest.raises(KeyboardInterrupt):
+        client.post("/api/projects", data=project, headers=CHANGE)
+    later = Jobs(jobs.layout, jobs.params)
+    later.load()
+    assert [job.id for job in later.all()] == [job.id for job in jobs.all()]
+    assert len([path for path in jobs.folder.iterdir() if path.is_dir()]) == 1

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from d2m_model.studio.job import MOST_NOTES, Task, load_job
-from d2m_model.studio.jobs import Unknown
+from d2m_model.studio.jobs import Jobs, Unknown
 from d2m_model.studio.takes import first_take
 from dataset_tools.lib.parallel.worker_process import ProcessLost
 from tests.d2m_model.studio.conftest import CHANGE, finished_job
@@ -207,6 +207,12 @@ def test_messages_do_not_name_a_folder_of_songs_with_spaces(jobs):
         assert jobs.without_paths(text, job) == shown
 
 
+def test_messages_do_not_name_the_folder_of_the_style_of_the_parameters(jobs):
+    job = finished_job(jobs)
+    job.tasks["take-1"].arguments["style"] = "/home/ann lee/My songs/a b.wav"
+    assert jobs.without_paths("/home/ann lee/My songs/a b.wav: file not found", job) == "a b.wav: file not found"
+
+
 def test_a_style_before_the_model_is_loaded_is_told(jobs, client):
     job = finished_job(jobs)
     answer = client.post(f"/api/jobs/{job.id}/takes", json={"style": "house"}, headers=CHANGE)
@@ -217,3 +223,55 @@ def test_the_pose_is_sent_in_blocks_with_its_length(jobs, client, monkeypatch):
     monkeypatch.setattr("d2m_model.studio.view.BLOCK", 40)
     answer = client.get(f"/api/jobs/{finished_job(jobs).id}/pose.bin")
     assert answer.content_length == len(answer.data) == 90 * 2 * 17 * 3 * 2
+
+
+def test_a_terminal_that_was_closed_does_not_stop_the_queue(jobs, monkeypatch):
+    job, other = new_job(jobs), new_job(jobs)
+
+    def closed(stage, text):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    def perform(key):
+        if jobs.running.job is job:
+            raise ProcessLost("the process that worked on it was killed by SIGSEGV")
+
+    monkeypatch.setattr("d2m_model.studio.jobs.say", closed)
+    worked(jobs, perform)
+    until(20, lambda: not jobs.queue() and jobs.running is None)
+    assert job.tasks["read"].state == "failed" and other.tasks["take-1"].state == "done"
+
+
+def test_a_message_of_the_worker_waits_while_a_request_changes_the_job(jobs):
+    """Or it would read the tasks while their number changes, which fails."""
+    job, shown = finished_job(jobs), []
+    with jobs.lock:
+        reader = threading.Thread(target=lambda: shown.append(jobs.without_paths("x", job)))
+        reader.start()
+        reader.join(0.2)
+        assert shown == []
+    reader.join(20)
+    assert shown == ["x"]
+
+
+def test_files_of_takes_and_songs_that_are_not_there_are_removed_by_the_next_server(jobs):
+    """As after a server was killed while it deleted or received one."""
+    job = finished_job(jobs)
+    job.put(Task(key="sound-1", kind="sound", asked=9, state="done", arguments={"file": "songs/1.mp3", "name": "a.mp3", "use": "song"}))  # fmt: skip
+    for name in ("songs/1.mp3", "songs/2.mp3", "sounds/given-3.flac", "sounds/3.wav", "takes/2.wav", "takes/2.beats.json", "takes/12.json"):  # fmt: skip
+        (job.folder / name).parent.mkdir(exist_ok=True)
+        (job.folder / name).write_bytes(b"x")
+    later = Jobs(jobs.layout, jobs.params)
+    later.load()
+    left = {p.relative_to(job.folder).as_posix() for place in ("songs", "sounds", "takes") for p in (job.folder / place).iterdir()}  # fmt: skip
+    assert left == {"songs/1.mp3", "takes/1.wav", "takes/1.json", "takes/1.beats.json"}
+
+
+def test_on_a_full_disk_a_take_can_be_deleted(jobs, client, monkeypatch):
+    job = finished_job(jobs)
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("d2m_model.studio.job.write_text", full)
+    assert client.delete(f"/api/jobs/{job.id}/takes/1", headers=CHANGE).status_code == 200
+    assert "take-1" not in load_job(job.folder).tasks and not job.take(1).exists() and job.next_number("take") == 2

@@ -1,8 +1,12 @@
 """The studio's server takes no more than it should: whose requests, which names, how large, which values."""
 
+import hashlib
 import io
 import json
+import re
 import threading
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +40,17 @@ def test_nothing_is_shown_without_the_cookie_that_the_printed_address_sets(jobs)
     assert stranger.get("/api/state").status_code == 200 and TOKEN not in stranger.get("/").get_data(as_text=True)
 
 
+@pytest.mark.parametrize("other", ["x=\xfc", 'x="\xff\xfe"', "x=\xc3\xbc", "x"])
+def test_a_cookie_of_another_program_of_this_machine_is_no_hindrance(jobs, other):
+    """Browsers send a host's cookies to all of its ports, in any encoding."""
+    application = client_of(jobs).application
+    application.config["PROPAGATE_EXCEPTIONS"] = False
+    client = application.test_client(use_cookies=False)
+    for cookies, status in ((f"{other}; studio-8322={TOKEN}", 200), (f"studio-8322={TOKEN}; {other}", 200), (f"{other}; studio-8322=\xfc", 401)):  # fmt: skip
+        environ = {"HTTP_COOKIE": cookies}
+        assert client.get("/api/state", environ_overrides=environ).status_code == status, cookies
+
+
 def test_a_change_needs_the_header_that_no_other_site_can_send(jobs, client):
     job = finished_job(jobs)
     for method, path in (("post", "/api/jobs?name=x.mp4"), ("delete", f"/api/jobs/{job.id}"), ("put", f"/api/jobs/{job.id}/beats"),
@@ -55,6 +70,16 @@ def test_pages_may_load_nothing_from_elsewhere(client):
 
 
 # Uploads
+
+
+def test_what_others_wrote_is_in_the_page_as_they_published_it():
+    folder = files("d2m_model.studio") / "static" / "vendor" / "wavesurfer"
+    stated = dict(
+        re.findall(r"^\| (\S+) \| package/\S+ \| ([0-9a-f]{64}) \|$", (folder / "README.md").read_text(), re.M)
+    )
+    found = {p.relative_to(folder).as_posix(): p for p in Path(str(folder)).rglob("*") if p.is_file()}
+    assert set(stated) == set(found) - {"README.md"} and "LICENSE" in stated
+    assert {name: hashlib.sha256(found[name].read_bytes()).hexdigest() for name in stated} == stated
 
 
 def test_an_upload_is_stored_whole_under_a_name_of_the_studios(jobs, client):

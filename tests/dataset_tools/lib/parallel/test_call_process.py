@@ -71,6 +71,13 @@ def test_a_call_that_was_stopped_before_its_process_was_there_does_not_begin(pro
     assert process.call(process_id, timeout=60, memory=MEMORY) != os.getpid()
 
 
+def test_a_stop_after_a_call_has_ended_does_not_reach_the_next_one(process, monkeypatch):
+    first = process.call(process_id, timeout=60, memory=MEMORY)
+    process.stop()
+    monkeypatch.setattr(process._worker.process, "is_alive", lambda: True)  # one with much memory dies slowly
+    assert process.call(process_id, timeout=60, memory=MEMORY) != first
+
+
 def test_a_call_may_say_nothing_for_longer_than_one_wait(process, monkeypatch):
     process.call(process_id, timeout=60, memory=MEMORY)
     monkeypatch.setattr("dataset_tools.lib.parallel.workers.MAX_WAIT", 0.05)

@@ -1,6 +1,8 @@
 """On a cluster of three machines of one CPU each, `run_all` gives what it gives in local processes, whatever is lost meanwhile."""
 
+import errno
 import os
+import pickle
 import random
 import re
 import signal
@@ -23,6 +25,8 @@ from dataset_tools.lib.core.cluster import choose_cluster
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import ray_cluster
+from dataset_tools.lib.parallel.ray_actor import ItemCall, PackedCall
+from dataset_tools.lib.parallel.ray_connection import find_running
 from dataset_tools.lib.parallel.threads import report_bytes
 from dataset_tools.lib.parallel.worker_process import ProcessLost, report_step
 from dataset_tools.lib.parallel.workers import run_all
@@ -99,6 +103,8 @@ def work(item):
             raise UserError("the file is\nodd")
         case "bug":
             raise KeyError("pts")
+        case "full disk" if len(list(Path(folder, "begun").glob(f"{number}.*"))) == 1:
+            raise OSError(errno.ENOSPC, "no room")
         case "gate":
             while not Path(folder, "gate").exists():
                 time.sleep(0.02)
@@ -152,7 +158,10 @@ def test_all_outcomes_are_those_of_local_processes(on_ray, items):
     assert found == run_all(work, items(**ODD)[0], 2, "test", failed=failed, timeout=10.0)
     assert found[7] == "7: the process that worked on it was killed by SIGKILL"
     assert found[20] == "20: took more than 10 s and was stopped"
-    assert attempts(folder, "begun") == {number: 3 if number == 7 else 1 for number in range(60)}
+    assert attempts(folder, "begun") == {number: 3 if number in (7, 40) else 1 for number in range(60)}
+    for number in (7, 40):
+        actors = {path.name.split(".")[2] for path in (folder / "begun").glob(f"{number}.*")}
+        assert len(actors) == 3, "once on each machine"
     until(60, lambda: not living(folder))
     assert print.__module__ == "builtins", "Ray has put no function of its own in place of Python's"
 
@@ -384,10 +393,43 @@ def test_the_stage_download_fetches_the_same_on_a_cluster(on_ray, site, movie, t
     assert found["auto"][1]["cut.mp4"] == movie
 
 
+def test_an_item_is_tried_again_on_another_machine_if_there_is_one():
+    names = "a1", "a2", "b1", "b2"
+    a1, a2, b1, b2 = actors = [SimpleNamespace(name=name, machine=name[0], ready=True) for name in names]
+    starting = SimpleNamespace(name="c1", machine="", ready=False)
+
+    def may(lost, among):
+        return [actor for actor in among if actor.ready and ray_cluster.may_try_again(actor, lost, among)]
+
+    assert may([a1], actors) == [b1, b2]
+    assert may([a1, b1], actors) == [a2, b2]  # it was lost on both: an actor that has not had it
+    assert may([a1], [a1, a2, starting]) == [a2]  # the other machine is lost, or is not there yet
+    assert may([a1, a2], [a1, a2, starting]) == [a1, a2]
+
+
+def test_what_one_machine_could_not_do_another_may(on_ray, items):
+    mine, folder = items(n5="full disk")
+    found = run_all(work, mine, 2, "test", failed=failed)
+    assert found == [(number * number, how) for number, how, _ in mine]
+    assert attempts(folder, "begun") == {number: 2 if number == 5 else 1 for number in range(60)}
+    assert len({path.name.split(".")[2] for path in (folder / "begun").glob("5.*")}) == 2
+
+
+def test_a_machine_without_the_working_folder_says_so_and_is_not_the_last_word(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    call = PackedCall(str, None)
+    (tmp_path / "gone").rmdir()
+    kind, error = pickle.loads(pickle.loads(pickle.dumps(ItemCall(call))).compute(pickle.dumps(1)))
+    assert kind == "raised" and "gone: no such folder on the machine" in str(error)
+    assert isinstance(error, UserError) and ray_cluster.may_differ(error)
+    assert ray_cluster.may_differ(MemoryError()) and not ray_cluster.may_differ(UserError("the file is odd"))
+
+
 def test_an_address_where_nothing_is_is_one_line(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with pytest.raises(UserError, match="nothing answers at RAY_ADDRESS=127.0.0.1:9"):
-        ray_cluster.find_running()
+        find_running()
 
 
 def test_the_bar_names_the_item_that_runs_longest():
