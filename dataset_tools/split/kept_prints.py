@@ -13,6 +13,7 @@ from dataset_tools.lib.core.file_memo import FileMemo, stamps
 from dataset_tools.lib.core.packs import local_file
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.core.work_cache import is_complete_array, item_key
+from dataset_tools.lib.parallel.carrier import ItemFiles
 from dataset_tools.lib.parallel.workers import run_all
 
 VERSION = 1  # of `fingerprint.fingerprint`; raise it when the same audio gives another fingerprint
@@ -41,11 +42,16 @@ def keep_prints(audio: dict[str, Path], cache: Path, memo: FileMemo, workers: in
         for (clip_id, path), sha256 in zip(audio.items(), hashes, strict=True)
     ]
     unknown = [job for job in jobs if not memo.recall(job.kept.name, (job.kept,))]
-    run_all(_keep, [job for job in unknown if not is_complete_array(job.kept)], workers, "split: fingerprints")
+    todo = [job for job in unknown if not is_complete_array(job.kept)]
+    run_all(_keep, todo, workers, "split: fingerprints", files=_files_of)
     for job in unknown:
         memo.keep(job.kept.name, True, stamps((job.kept,)), own=True)
     memo.save()
     return {job.clip_id: job.kept for job in jobs}
+
+
+def _files_of(job: _Job) -> ItemFiles:
+    return ItemFiles(inputs=(job.audio,), outputs=(job.kept,))
 
 
 def _keep(job: _Job) -> None:

@@ -222,7 +222,7 @@ def run_all_on_ray(
     if the machines share no folder.
 
     Beyond that: an item that fails is tried again, alone and on another machine if there is one; the third failure is its outcome. The first
-    one is, if it raises UserError, as for a damaged file, or takes more than `timeout` seconds. Raises UserError if there is no such cluster.
+    one is, if it raises UserError, as for a damaged file. Raises UserError if there is no such cluster.
     """
     orphans.refuse_while_importing()
     call = PackedCall(function, prepare)
@@ -275,7 +275,7 @@ def run_all_on_ray(
                             finish(index, outcome)
                         elif kind == "back":
                             run.runs.give_back([index])
-                        elif kind == "late" or not run.try_again(actor, index):
+                        elif not run.try_again(actor, index):
                             fail(index, ProcessLost(payload))
                 _show_longest(bar, run)
             if carrier:

@@ -12,6 +12,10 @@ from typing import Any
 from dataset_tools.lib.core.errors import UserError, one_line
 
 ANSWER = 5.0  # s that a running cluster has to answer
+TRIES = 3
+DIED = "Starting Ray client server failed"
+"""What Ray says if the process died that it forks for each connection: gRPC does not survive every fork of a process with threads. The next
+one lives, as a rule."""
 OBJECT_STORE = 100_000_000  # bytes; for a cluster that is started here: only small records pass
 os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")  # or ray puts its own function in place of Python's print
 
@@ -39,11 +43,15 @@ def connect(address: str) -> Iterator[None]:
         )  # otherwise Ray would not show its secret; it reads this when it is imported
     import ray
 
-    try:
-        ray.init(address=found or "local", logging_level=logging.WARNING, **settings)
-    except Exception as err:  # noqa: BLE001 - Ray raises many kinds, `Exception` itself among them
-        what = f"join the cluster at {found}" if found else "start"
-        raise UserError(f"cluster: Ray could not {what}: {one_line(str(err))[:500]}") from None
+    for tries_left in reversed(range(TRIES)):
+        try:
+            ray.init(address=found or "local", logging_level=logging.WARNING, **settings)
+            break
+        except Exception as err:  # noqa: BLE001 - Ray raises many kinds, `Exception` itself among them
+            if tries_left and DIED in str(err):
+                continue
+            what = f"join the cluster at {found}" if found else "start"
+            raise UserError(f"cluster: Ray could not {what}: {one_line(str(err))[:500]}") from None
     try:
         yield
     finally:

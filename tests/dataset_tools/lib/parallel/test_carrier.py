@@ -12,12 +12,15 @@ import pytest
 
 from dataset_tools.clips import __main__ as clips_command
 from dataset_tools.lib.core.addresses import as_path, find_files
+from dataset_tools.lib.core.cli import layout_of, stage_parser
 from dataset_tools.lib.core.cluster import choose_cluster, choose_storage, read_storage
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.file_memo import FileMemo
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.packs import local_file, stored_names
 from dataset_tools.lib.parallel.carrier import CarriedCall, Carrier, ItemFiles
 from dataset_tools.lib.parallel.workers import run_all
+from dataset_tools.split.kept_prints import keep_prints
 from tests.conftest import ROOT, command
 from tests.helpers.object_store import object_store
 from tests.helpers.within import run_within
@@ -211,8 +214,16 @@ def tree(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def test_stages_on_ray_without_a_shared_folder_give_the_same_bytes(store, ray_alone, tmp_path):
+def print_clips() -> None:
+    """In a process of its own: the fingerprints of the corpus in this folder, as `split` keeps them, where params.yaml says."""
+    layout = layout_of(stage_parser("dataset_tools.split", "").parse_args([]))
+    names = stored_names(layout.stage("audio"), ".wav")
+    keep_prints({name: layout.stage("audio") / name for name in names}, Path("prints"), FileMemo(Path("memo")), 2)
+
+
+def test_stages_on_ray_without_a_shared_folder_give_the_same_bytes(store, ray_alone, tmp_path, monkeypatch):
     """The processes work in folders of their own. There is nothing but what came through the store."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
     found = {}
     for place, pack, more in (("near", 0, ""), ("far", 2, f"cluster: auto\nstorage: {STORAGE}\n")):
         folder = tmp_path / place
@@ -226,10 +237,14 @@ def test_stages_on_ray_without_a_shared_folder_give_the_same_bytes(store, ray_al
         for word in STAGES:
             done = command(folder, "python", "-m", f"dataset_tools.{word}")
             assert done.returncode == 0, done.stderr[-3000:]
-        found[place] = tree(layout.root / "data" / "c")
+        done = command(folder, "python", "-c", f"from {print_clips.__module__} import print_clips; print_clips()")
+        assert done.returncode == 0, done.stderr[-3000:]
+        prints = {path.name: path.read_bytes() for path in folder.glob("prints/*.npy")}
+        assert len(prints) == 3
+        found[place] = tree(layout.root / "data" / "c") | prints
     assert found["far"] == found["near"] and len(found["near"]) > 6
     sent = find_files(as_path(STORAGE) / "inputs", "*")
-    assert len(sent) == 2 + 3  # the videos and the clips; the weights belong to the program
+    assert len(sent) == 2 + 3 + 3  # the videos, the clips and their audio; the weights belong to the program
     store.forget()
     assert command(folder, "python", "-m", "dataset_tools.i3d").returncode == 0
     assert not store.requests["PUT"]  # from the cache
