@@ -4,8 +4,8 @@
 
 With the models of a finished corpus in --root: seconds from the drop of a 10 s dance (rendered, of no corpus) to its first music;
 seconds to make a region of 2 s anew; how fast the page is answered while a job computes; and, with Chromium, how far picture and
-audio are apart while both play and in the half second after a jump, and how long the audio waits there. --long: also the memory of
-server and worker together for 10 minutes of 1080p. Jobs go to a scratch folder. Writes benchmarks/results/studio_times.json.
+audio are apart while both play and in the half second after a jump or a loop's end, how long the audio waits for the picture after a
+jump, and how long no new frame is seen at a loop's end. --long: also the memory of server and worker together for 10 minutes of 1080p. Jobs go to a scratch folder. Writes benchmarks/results/studio_times.json.
 """
 
 import json
@@ -31,6 +31,9 @@ from tests.helpers.studio_server import Studio
 RESULT = Path(__file__).parent / "results" / "studio_times.json"
 TIMES = 3
 JUMPS = 20
+LOOP, LOOP_ENDS = (2.0, 4.0), 20
+AFTER = 0.5
+"""Seconds after a jump or a loop's end that are measured by themselves."""
 RECORD = """() => {
   const video = document.getElementById('video'), start = AudioBufferSourceNode.prototype.start;
   let since = 0;
@@ -51,6 +54,26 @@ RECORD = """() => {
   seen();
 }"""
 """Keeps, after `jump`, [seconds since then, picture minus audio] of each frame that is seen with its audio, and when the audio begins."""
+LOOPED = """() => {
+  const latest = new Map(), seen = window.seenFrames = [];
+  let last = null, before = 0;
+  const watch = video => video.requestVideoFrameCallback((now, { mediaTime, expectedDisplayTime }) => {
+    latest.set(video, [(expectedDisplayTime || now) / 1000, mediaTime]);
+    watch(video);
+  });
+  const look = now => {
+    const video = document.querySelector('#picture video:not([aria-hidden=true])'), frame = latest.get(video);
+    if (frame && last && video !== last[0]) frame.splice(0, 2, (2 * now - before) / 1000, null);
+    if (frame && (video !== last?.[0] || frame !== last[1])) seen.push([...frame, window.studioPlace(1000 * frame[0])]);
+    if (frame) last = [video, frame];
+    before = now;
+    requestAnimationFrame(look);
+  };
+  document.querySelectorAll('#picture video').forEach(watch);
+  look(performance.now());
+}"""
+"""Keeps [when, its time, the place that is heard], all in seconds, of each frame that is seen. One that was drawn unseen, and is shown
+when two <video> elements change places (one interval of the screen later), has no time: it may have been due up to a frame before."""
 
 
 def scratch_root(root: Path, corpus: str, scratch: Path) -> Path:
@@ -112,8 +135,9 @@ def answers(studio: Studio, job: str, video: Path) -> dict[str, float]:
 
 
 def drift(studio: Studio, job: str) -> dict[str, dict[str, float]] | None:
-    """Picture minus audio in ms in a browser, for each frame: in the half second after the audio of a jump begins, and later while it
-    plays; and the ms from the jump to its audio. None without a browser."""
+    """Picture minus audio in ms in a browser, for each frame: in the half second after the audio of a jump begins, later while it plays,
+    and in the half second after a loop's end; also the ms from a jump to its audio, and without a new frame at a loop's end. None
+    without a browser."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:
         return None
@@ -136,11 +160,38 @@ def drift(studio: Studio, job: str) -> dict[str, dict[str, float]] | None:
             time.sleep(1 if k else 7)
             seen = page.evaluate("[window.apart, window.soundAfter]")
             apart = [(at - seen[1], abs(1000 * drift)) for at, drift in seen[0]]
-            jumps += [ms for at, ms in apart if at < 0.5]
-            playing += [ms for at, ms in apart if at > 0.5]
+            jumps += [ms for at, ms in apart if at < AFTER]
+            playing += [ms for at, ms in apart if at > AFTER]
             waits.append(1000 * seen[1])
+        page.locator("#loop").evaluate("box => box.click()")
+        for field, value in zip(("from", "to"), LOOP, strict=True):
+            page.locator(f"#region-{field}").fill(str(value))
+            page.locator(f"#region-{field}").press("Tab")
+        page.evaluate(LOOPED)
+        time.sleep((LOOP_ENDS + 1) * (LOOP[1] - LOOP[0]))
+        ends, still = at_loop_ends(page.evaluate("window.seenFrames"))
         found.close()
-    return {"playing": spread(playing), "after_a_jump": spread(jumps), "sound_waits": spread(waits)}
+    return {
+        "playing": spread(playing), "after_a_jump": spread(jumps), "sound_waits": spread(waits),
+        "after_a_loop_end": spread(ends), "no_frame_at_a_loop_end": spread(still),
+    }  # fmt: skip
+
+
+def at_loop_ends(seen: list[list[float]]) -> tuple[list[float], list[float]]:
+    """Of frames seen ([when, time or None, place heard], seconds): (|picture minus audio| in ms of each frame in the half second after
+    a loop's end; the longest ms from one frame to the next around each end). A frame from beyond the loop is as far off as it is late."""
+    length, frames, longest = LOOP[1] - LOOP[0], [], []
+    ends = [k for k in range(1, len(seen)) if seen[k][2] < seen[k - 1][2] - length / 2][:LOOP_ENDS]
+    for k in ends:
+        end = seen[k][0] - (seen[k][2] - LOOP[0])
+        after = [frame for frame in seen[k:] if frame[0] < end + AFTER]
+        for at, shown, place in after:
+            if shown is not None:
+                apart = at - end if shown > LOOP[1] + 0.001 else (shown - place + length / 2) % length - length / 2
+                frames.append(1000 * abs(apart))
+        times = [at for at, _, _ in [*seen[max(0, k - 2) : k], *after]]
+        longest.append(1000 * max(np.diff(times)))
+    return frames, longest
 
 
 def spread(values: list[float]) -> dict[str, float]:

@@ -21,7 +21,7 @@ SLOW = (
     "dance2music_online", "vqvae", "synthesizer", "fingerprint", "same_recording", "clips", "songs", "download", "download_streams", "download_playlists", "download_canary", "download_mishaps", "download_ends",
     "baselines",
     "vqvae_weights", "aist_corpus", "cmt", "foley_music", "prior", "takes", "rhythm", "rhythm_stage", "orphans", "own_music", "own_dances", "standard_range", "model_files",
-    "studio", "studio_browser", "studio_page", "studio_timeline", "studio_page_beats", "studio_page_kept", "studio_told", "fuzz", "sandbox", "install", "creator_walk", "new_corpus", "builder_walk", "librosa_loader",
+    "studio", "studio_browser", "studio_page", "studio_timeline", "studio_loop", "studio_page_beats", "studio_page_kept", "studio_told", "fuzz", "sandbox", "install", "creator_walk", "new_corpus", "builder_walk", "librosa_loader",
 )  # fmt: skip
 """Files whose tests take longer than a few seconds together: they train, run stages or build networks of full size."""
 SLOW_SECONDS = 600  # time limit of a test in them; of all others: pyproject.toml

@@ -3,6 +3,7 @@ import { $, ask, clock, complain, hush, options, say, show, write } from './dom.
 import { answering, post, watchConnection } from './api.js';
 import { open, refresh, state, watch } from './state.js';
 import { Sound } from './sound.js';
+import { Pictures } from './pictures.js';
 import { FPS, Player } from './player.js';
 import { Timeline } from './timeline.js';
 import { Skeleton } from './skeleton.js';
@@ -21,7 +22,7 @@ import { drawHelp, listen, table } from './keys.js';
 import { keepInSight } from './dock.js';
 
 const JOB = /^[0-9a-f]{16}$/;
-const video = $('video'), player = new Player(video, new Sound()), timeline = new Timeline($('wave')), skeleton = new Skeleton($('skeleton'), video);
+const pictures = new Pictures($('video'), $('video-ahead')), player = new Player(pictures, new Sound()), timeline = new Timeline($('wave')), skeleton = new Skeleton($('skeleton'), pictures);
 const beats = new Beats(), editor = new Editor(beats, player, timeline), compare = new Compare(player, player.sound, timeline);
 const region = new Region(player, timeline), takes = new Takes(compare, player);
 const form = new MakeForm(beats, region), own = new OwnMusic(beats, () => form.checked('loudness')), exports = new Exports(beats), steps = new Steps(), jobs = new Jobs();
@@ -29,6 +30,7 @@ let shown = null, opened = null, arrived = null;
 
 // Difference picture - sound in seconds, as last measured; null before the first measurement. For the benchmark.
 window.studioDrift = () => player.drift;
+window.studioPlace = at => player.position(at);
 
 function screen() {
   const id = location.hash.slice(1);
@@ -43,10 +45,7 @@ function leave() {
   region.reset();
   compare.leave();
   beats.leave();
-  if (shown) {
-    video.removeAttribute('src');
-    video.load();
-  }
+  pictures.load(null);
   editor.tempo = null;
   shown = arrived = null;
   hush();
@@ -62,14 +61,14 @@ function followVideo(job) {
   show($('no-picture'), !job.video);
   const unread = ['failed', 'cancelled'].includes(job.steps.read.state);
   write($('no-picture'), unread ? 'There is no picture: the video was not read.' : 'The picture comes when the video is read.');
-  show(video, job.video);
+  pictures.show(job.video);
   for (const id of ['play', 'frame-back', 'frame-on', 'seek']) $(id).disabled = !job.video;
   if (!job.video || shown === job.id) return;
   shown = job.id;
   player.reset(job.video.seconds);
   region.reset();
   $('seek').max = $('region-to').max = $('region-from').max = job.video.seconds;
-  video.src = `/api/jobs/${job.id}/preview.mp4`;
+  pictures.load(`/api/jobs/${job.id}/preview.mp4`);
   timeline.load(null, job.video.seconds);
 }
 

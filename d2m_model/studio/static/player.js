@@ -7,23 +7,24 @@ const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, AGAIN = 600, D
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
 export class Player extends EventTarget {
-  constructor(video, sound) {
+  constructor(pictures, sound) {
     super();
-    Object.assign(this, { video, sound, seconds: 0, place: 0, playing: false, loop: null, track: null, beats: [], clicking: false });
-    Object.assign(this, { frame: 0, drift: null, smooth: 0, held: null, seekLag: 0.03, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false, still: 0.009, draws: [] });
-    this.exact = 'requestVideoFrameCallback' in video; // older browsers: the picture's time is read as often as the screen is drawn
-    if (this.exact) video.requestVideoFrameCallback((now, shown) => this.onFrame(now, shown));
-    video.addEventListener('loadeddata', () => (this.playing ? this.chase() : this.picture()));
-    video.addEventListener('error', () => this.retry());
-    video.addEventListener('seeked', () => this.onSeeked());
+    Object.assign(this, { pictures, sound, seconds: 0, place: 0, playing: false, loop: null, track: null, beats: [], clicking: false });
+    Object.assign(this, { frame: 0, drift: null, smooth: 0, held: null, seekLag: 0.03, startLag: 0.015, seekAt: 0, fresh: '', turned: false, clicked: 0, last: 0, audio: false, still: 0.009, draws: [] });
+    pictures.addEventListener('frame', ({ detail: { time, at } }) => this.seen(Math.round(time * FPS), time, at));
+    pictures.addEventListener('loadeddata', () => (this.playing ? this.chase() : this.picture()));
+    pictures.addEventListener('seeked', () => this.onSeeked());
     requestAnimationFrame(() => this.tick());
   }
+
+  get video() { return this.pictures.shown; }
 
   tell(type) { this.dispatchEvent(new Event(type)); }
 
   reset(seconds) {
     this.pause();
     Object.assign(this, { seconds, place: 0, loop: null, track: null, drift: null, held: null });
+    this.pictures.prepare(null);
     this.tell('place');
   }
 
@@ -60,8 +61,7 @@ export class Player extends EventTarget {
   hold(place) {
     if (this.loop && (place < this.loop[0] || place >= this.loop[1])) place = this.loop[0];
     this.held = this.last = place;
-    this.smooth = 0;
-    this.fresh = '';
+    this.settle();
     this.sound.stop();
     this.sound.dropClicks();
     clearTimeout(this.waiting);
@@ -84,6 +84,7 @@ export class Player extends EventTarget {
     this.place = this.position();
     this.playing = false;
     this.held = null;
+    this.settle();
     this.sound.stop();
     this.sound.dropClicks();
     this.video.pause();
@@ -102,9 +103,15 @@ export class Player extends EventTarget {
     if (this.loop && (place < this.loop[0] || place >= this.loop[1])) place = this.loop[0];
     this.from = this.last = place;
     this.when = this.audio ? this.sound.context.currentTime + LEAD : performance.now() / 1000;
-    this.smooth = 0;
+    this.settle();
     if (this.audio && this.track) this.sound.start(this.track.buffer, this.track.gain, this.when, place, this.loop);
     this.recount();
+  }
+
+  // What was measured, and a turn that was begun, no longer count.
+  settle() {
+    Object.assign(this, { smooth: 0, fresh: '', turned: false });
+    this.pictures.prepare();
   }
 
   recount() {
@@ -132,6 +139,7 @@ export class Player extends EventTarget {
     const place = this.position();
     if (this.playing) this.place = place;
     this.loop = loop && loop[1] - loop[0] > 0.05 ? loop : null;
+    this.pictures.prepare(this.loop?.[0] ?? null);
     if (!this.playing) return;
     if (!this.loop || (place >= this.loop[0] && place < this.loop[1])) return this.held === null ? this.anchor(place) : undefined;
     this.hold(place);
@@ -176,11 +184,6 @@ export class Player extends EventTarget {
     if (!this.video.seeking && this.video.readyState > 0 && Math.abs(this.video.currentTime - this.wanted) > 1e-3) this.video.currentTime = this.wanted;
   }
 
-  // A picture that broke off, because the server went away, is asked for again.
-  retry() {
-    setTimeout(() => { if (this.video.error && this.video.getAttribute('src')) this.video.load(); }, 1500);
-  }
-
   onSeeked() {
     if (this.playing && this.missed) this.chase();
     this.missed = false;
@@ -192,20 +195,15 @@ export class Player extends EventTarget {
     this.missed = this.video.seeking;
     if (this.missed) return;
     this.seekAt = performance.now();
-    this.fresh = 'seek';
+    this.fresh = 'seekLag';
     this.video.playbackRate = 1;
     const place = this.held === null ? this.wrap(this.position() + this.seekLag) : this.held + 0.5 / FPS;
     this.video.currentTime = clamp(place, 0, this.seconds);
   }
 
-  onFrame(now, shown) {
-    this.video.requestVideoFrameCallback((later, next) => this.onFrame(later, next));
-    this.seen(Math.round(shown.mediaTime * FPS), shown.mediaTime, shown.expectedDisplayTime || now);
-  }
-
   // A frame is seen: which, its time in the dance, and when by performance.now().
   seen(frame, time, at) {
-    if (this.exact || frame !== this.frame) {
+    if (this.pictures.exact || frame !== this.frame) {
       this.frame = frame;
       this.tell('frame');
     }
@@ -217,17 +215,18 @@ export class Player extends EventTarget {
       const length = this.loop[1] - this.loop[0];
       if (Math.abs(drift) > length / 2) drift -= Math.sign(drift) * length;
     }
-    if (Math.abs(drift) < 1 && this.fresh === 'seek') this.seekLag = clamp(this.seekLag - 0.5 * drift, 0, 0.5);
+    this.drift = drift;
+    if (this.fresh === 'startLag' && time < this.loop[0] + 2 / FPS) return; // its first frames do not tell yet
+    if (this.fresh && Math.abs(drift) < 1 && Math.abs(drift) > this.still) this[this.fresh] = clamp(this[this.fresh] - 0.5 * drift, 0, 0.5);
     this.smooth = this.fresh ? drift : this.smooth + 0.4 * (drift - this.smooth);
     this.fresh = '';
-    this.drift = drift;
     this.follow();
   }
 
   // A frame is seen while the sound waits. The first one after a jump may stand for a moment: the sound begins with the second.
   arrived(time, at) {
     if (Math.abs(time - this.held) > NEAR || this.video.paused) return;
-    if (this.fresh === 'seek') this.seekLag = clamp((at - this.seekAt) / 1000, 0, 0.5);
+    if (this.fresh) this.seekLag = clamp((at - this.seekAt) / 1000, 0, 0.5);
     this.fresh = '';
     if (this.moving === this.held && time > this.movedTo) {
       this.moving = null;
@@ -253,7 +252,7 @@ export class Player extends EventTarget {
   tick(now = performance.now()) {
     requestAnimationFrame(time => this.tick(time));
     this.measure(now);
-    if (!this.exact) this.seen(Math.floor(this.video.currentTime * FPS + 1e-4), this.video.currentTime, performance.now());
+    if (!this.pictures.exact) this.seen(Math.floor(this.video.currentTime * FPS + 1e-4), this.video.currentTime, performance.now());
     if (!this.playing) return;
     if (this.audio && this.sound.context.state !== 'running') {
       say('The audio device stopped. Press play again.', 'bad');
@@ -269,11 +268,26 @@ export class Player extends EventTarget {
       this.tell('state');
       return this.tell('place');
     }
-    if (this.loop && place < this.last - 0.5 * (this.loop[1] - this.loop[0])) this.chase();
-    else if (this.video.paused && place < this.seconds - 2 / FPS) this.video.play().catch(() => {});
+    if (this.loop && this.held === null) this.turn(place);
+    if (this.video.paused && !this.turned && place < this.seconds - 2 / FPS) this.video.play().catch(() => {});
     this.last = place;
     if (this.clicking && this.audio && this.held === null) this.scheduleClicks();
     this.tell('place');
+  }
+
+  // At a loop's end the picture that waits on its first frame is shown; if it is not ready, as in a very short loop, the shown one is
+  // seeked. What changes now is seen an interval of the screen later: one and a half before the end is the nearest to it.
+  turn(place) {
+    const half = (this.loop[1] - this.loop[0]) / 2, over = place < this.last - half, left = over ? 0 : this.loop[1] - place;
+    if (!over && !this.turned && left < this.startLag + 3 * this.still) this.pictures.start(1000 * (left - this.startLag));
+    if (!this.turned && left < 3 * this.still && this.pictures.swap()) {
+      this.turned = true;
+      this.fresh = over ? '' : 'startLag';
+      this.frame = Math.floor(this.video.currentTime * FPS + 1e-4);
+      this.tell('frame');
+    }
+    if (over && !this.turned) this.chase();
+    if (place < this.loop[1] - half) this.turned = false;
   }
 
   // Clicks are given to the sound device a little ahead, so that they are exact.

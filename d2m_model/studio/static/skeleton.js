@@ -4,11 +4,11 @@ import { bytes } from './api.js';
 const SCALE = 10, SURE = 50;
 
 export class Skeleton {
-  constructor(canvas, video) {
-    Object.assign(this, { canvas, video, pose: null, data: null, dancer: 0, on: true, frame: 0, address: '' });
-    new ResizeObserver(() => this.draw()).observe(video);
-    video.addEventListener('loadedmetadata', () => {
-      video.style.setProperty('--ratio', video.videoWidth / video.videoHeight);
+  constructor(canvas, pictures) {
+    Object.assign(this, { canvas, pictures, pose: null, data: null, dancer: 0, on: true, frame: 0, address: '' });
+    new ResizeObserver(() => this.draw()).observe(pictures.shown);
+    pictures.addEventListener('loadedmetadata', () => {
+      canvas.parentElement.style.setProperty('--ratio', pictures.shown.videoWidth / pictures.shown.videoHeight);
       this.draw();
     });
   }
@@ -39,7 +39,7 @@ export class Skeleton {
   }
 
   draw() {
-    const { canvas, video, data, pose } = this, box = video.getBoundingClientRect(), dense = devicePixelRatio || 1;
+    const { canvas, data, pose } = this, video = this.pictures.shown, box = video.getBoundingClientRect(), dense = devicePixelRatio || 1;
     const outer = canvas.parentElement.getBoundingClientRect();
     const width = Math.round(box.width * dense), height = Math.round(box.height * dense);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
