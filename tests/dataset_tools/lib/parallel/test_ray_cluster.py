@@ -2,9 +2,7 @@
 
 import errno
 import os
-import pickle
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -13,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -23,10 +20,6 @@ from dataset_tools.download.params import Params as DownloadParams
 from dataset_tools.download.stage import download
 from dataset_tools.lib.core.cluster import choose_cluster
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.progress import progress
-from dataset_tools.lib.parallel import ray_cluster
-from dataset_tools.lib.parallel.ray_actor import ItemCall, PackedCall
-from dataset_tools.lib.parallel.ray_connection import find_running
 from dataset_tools.lib.parallel.threads import report_bytes
 from dataset_tools.lib.parallel.worker_process import ProcessLost, report_step
 from dataset_tools.lib.parallel.workers import run_all
@@ -393,66 +386,9 @@ def test_the_stage_download_fetches_the_same_on_a_cluster(on_ray, site, movie, t
     assert found["auto"][1]["cut.mp4"] == movie
 
 
-def test_an_item_is_tried_again_on_another_machine_if_there_is_one():
-    names = "a1", "a2", "b1", "b2"
-    a1, a2, b1, b2 = actors = [SimpleNamespace(name=name, machine=name[0], ready=True) for name in names]
-    starting = SimpleNamespace(name="c1", machine="", ready=False)
-
-    def may(lost, among):
-        return [actor for actor in among if actor.ready and ray_cluster.may_try_again(actor, lost, among)]
-
-    assert may([a1], actors) == [b1, b2]
-    assert may([a1, b1], actors) == [a2, b2]  # it was lost on both: an actor that has not had it
-    assert may([a1], [a1, a2, starting]) == [a2]  # the other machine is lost, or is not there yet
-    assert may([a1, a2], [a1, a2, starting]) == [a1, a2]
-
-
 def test_what_one_machine_could_not_do_another_may(on_ray, items):
     mine, folder = items(n5="full disk")
     found = run_all(work, mine, 2, "test", failed=failed)
     assert found == [(number * number, how) for number, how, _ in mine]
     assert attempts(folder, "begun") == {number: 2 if number == 5 else 1 for number in range(60)}
     assert len({path.name.split(".")[2] for path in (folder / "begun").glob("5.*")}) == 2
-
-
-def test_a_machine_without_the_working_folder_says_so_and_is_not_the_last_word(tmp_path, monkeypatch):
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    call = PackedCall(str, None)
-    (tmp_path / "gone").rmdir()
-    kind, error = pickle.loads(pickle.loads(pickle.dumps(ItemCall(call))).compute(pickle.dumps(1)))
-    assert kind == "raised" and "gone: no such folder on the machine" in str(error)
-    assert isinstance(error, UserError) and ray_cluster.may_differ(error)
-    assert ray_cluster.may_differ(MemoryError()) and not ray_cluster.may_differ(UserError("the file is odd"))
-
-
-def test_an_address_where_nothing_is_is_one_line(monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    with pytest.raises(UserError, match="nothing answers at RAY_ADDRESS=127.0.0.1:9"):
-        find_running()
-
-
-def test_the_bar_names_the_item_that_runs_longest():
-    now = time.monotonic()
-    actors = [
-        SimpleNamespace(ready=True, since=now - age, items=items)
-        for age, items in ((90, {}), (40, {5: None, 6: None}), (9, {1: None}))
-    ]
-    run = SimpleNamespace(
-        items=[(number,) for number in range(9)], actors=actors, said=float("-inf"), received=2_500_000
-    )
-    with progress((), "test", total=9, unit="clip") as bar:
-        ray_cluster._show_longest(bar, run)
-        assert re.fullmatch(r"2.5 MB, item 6 has run for 4\d s", bar.postfix)
-
-
-@pytest.mark.parametrize(("item", "name"), [((1, Path("a")), "item 3"), (("x", type("Row", (), {"id": "c7"})()), "c7")])
-def test_an_item_is_named(item, name):
-    assert ray_cluster.name_item(item, 2) == name
-
-
-def test_the_bar_says_that_the_cluster_has_no_room():
-    run = SimpleNamespace(actors=[], begun=time.monotonic() - ray_cluster.LONG - 1, said=float("-inf"))
-    with progress((), "label", total=1, unit="clip") as bar:
-        ray_cluster._show_longest(bar, run)
-        assert bar.postfix == "waiting for a free share of the cluster"

@@ -1,9 +1,9 @@
-"""A connection whose process died in Ray is made again."""
+"""A connection whose process died in Ray is made again; an address where nothing is, is one line."""
 
 import pytest
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.parallel.ray_connection import DIED, TRIES, connect
+from dataset_tools.lib.parallel.ray_connection import DIED, TRIES, connect, find_running
 
 ray = pytest.importorskip("ray")
 FAILURE = (
@@ -34,3 +34,9 @@ def test_a_connection_that_died_is_made_again(monkeypatch, failures, begun):
         with pytest.raises(UserError, match="could not join the cluster at ray://127.0.0.1:23001"), connect("ray://127.0.0.1:23001"):  # fmt: skip
             pass
     assert asked == ["ray://127.0.0.1:23001"] * begun
+
+
+def test_an_address_where_nothing_is_is_one_line(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(UserError, match="nothing answers at RAY_ADDRESS=127.0.0.1:9"):
+        find_running()
