@@ -68,7 +68,7 @@ export const bytes = address => insist(async () => {
   throw await refusal(answer, await answer.text());
 });
 
-// Tries until the server answers; a refusal for want of the key is waited out as well.
+// Tries until the server answers; a refusal for want of the key is waited out as well. Nothing is sent any more once stop() is true.
 export async function insist(attempt, stop = () => false) {
   for (let pause = 500; ; pause = Math.min(2 * pause, 4000)) {
     try {
@@ -78,6 +78,7 @@ export async function insist(attempt, stop = () => false) {
       if (!passing || stop()) throw error;
     }
     await wait(pause);
+    if (stop()) throw new Lost();
   }
 }
 

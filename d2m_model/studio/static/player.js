@@ -213,7 +213,7 @@ export class Player extends EventTarget {
     let drift = time - this.position(at);
     if (this.loop) {
       const length = this.loop[1] - this.loop[0];
-      if (Math.abs(drift) > length / 2) drift -= Math.sign(drift) * length;
+      if (Math.abs(drift) > length / 2 && time < this.loop[1] + FAR) drift -= Math.sign(drift) * length; // one beyond the loop missed its end
     }
     this.drift = drift;
     if (this.fresh === 'startLag' && time < this.loop[0] + 2 / FPS) return; // its first frames do not tell yet
@@ -286,7 +286,10 @@ export class Player extends EventTarget {
       this.frame = Math.floor(this.video.currentTime * FPS + 1e-4);
       this.tell('frame');
     }
-    if (over && !this.turned) this.chase();
+    if (over && !this.turned) {
+      this.pictures.prepare(); // it may have been started and, on a page that stood still, not shown in time
+      this.chase();
+    }
     if (place < this.loop[1] - half) this.turned = false;
   }
 
