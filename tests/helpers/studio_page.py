@@ -89,6 +89,13 @@ class Page:
         return soundfile.read(io.BytesIO(self.studio.read(f"/api/jobs/{self.job}/sound/{number}")), dtype="int16")[0]
 
 
+def clear_region(page) -> None:
+    """Press Clear, without scrolling to it. For 10 ms after a drag, wavesurfer takes each click for the drag's own."""
+    page.wait_for_timeout(100)
+    page.locator("#region-clear").evaluate("button => button.click()")
+    assert page.locator("#region-from").input_value() == ""
+
+
 def swipe(mine: Page, x: float, y: float, dx: float, dy: float) -> None:
     """A finger that is put down, waits, and moves slowly."""
     speak = mine.page.context.new_cdp_session(mine.page).send

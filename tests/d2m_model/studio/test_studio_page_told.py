@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers.studio_page import BROWSER, PHONE, PORTRAIT, changed_answer, status
+from tests.helpers.studio_page import BROWSER, PHONE, PORTRAIT, changed_answer, clear_region, status
 from tests.helpers.within import until
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
@@ -35,7 +35,7 @@ def test_both_ends_of_a_region_are_where_the_pointer_was(opened):
         (ruler, (2.05, 2.55, 1.05), (1.05, 2.05)),  # turns back over its start
         (ruler, (2.05, 1.05, 2.55), (2.05, 2.55)),
     ):
-        page.locator("#region-clear").evaluate("button => button.click()")  # without scrolling to it
+        clear_region(page)
         drag(y, *times)
         assert region() == pytest.approx(wanted, abs=1.6 * pixel), times
     drag(line, 2.55 - 2 * pixel, 1.05, 2.8)  # its end, over its start and back

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers.studio_page import BROWSER, PHONE, PORTRAIT, swipe
+from tests.helpers.studio_page import BROWSER, PHONE, PORTRAIT, clear_region, swipe
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 
@@ -25,12 +25,12 @@ def test_a_finger_scrolls_up_and_down_and_draws_along(opened):
     to_top(mine)
     swipe(mine, gap, y, 80, 6)
     mine.until("document.getElementById('region-from').value !== ''", 10)
-    page.locator("#region-clear").evaluate("button => button.click()")
+    clear_region(page)
     assert mine.beats() == before
     swipe(mine, beat["x"] + 1, y, 15, 3)  # a beat that was not tapped stays, and a region is drawn
     mine.until("document.getElementById('region-from').value !== ''", 10)
     assert mine.beats() == before and page.locator('[data-selected="true"]').count() == 0
-    page.locator("#region-clear").evaluate("button => button.click()")
+    clear_region(page)
     page.wait_for_timeout(100)
     page.touchscreen.tap(beat["x"] + 1, y)
     page.locator('[data-beat="2"][data-selected="true"]').wait_for()
