@@ -78,7 +78,8 @@ def test_the_second_picture_is_there_for_a_loop_only_and_is_nothing_for_a_screen
         mine.until(f"window.before !== {SHOWN}")
         play(mine)
     page.locator("#loop").uncheck()
-    assert page.evaluate(f"{AHEAD}.getAttribute('src')") is None and page.evaluate(f"{AHEAD}.networkState") == 0
+    assert page.evaluate(f"{AHEAD}.getAttribute('src')") is None
+    mine.until(f"{AHEAD}.networkState === HTMLMediaElement.NETWORK_EMPTY")
     assert page.evaluate(f"{SHOWN}.videoWidth") > 0
     page.locator("#loop").check()
     page.locator("#home").click()
