@@ -73,7 +73,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
 
     Raises UserError for an unreadable video, and for missing weights or parameters.
     """
-    from d2m_model.generate.broadcast import broadcast
+    from d2m_model.generate.tee import tee
     from dataset_tools.clips.normalise import cut_span
     from dataset_tools.clips.open_video import OpenVideo
     from dataset_tools.i3d.visual_features import load_visual_features
@@ -98,7 +98,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
             for_pose.close()  # nobody waits for a pose that is of no use
             raise
 
-    with ThreadPoolExecutor(1) as pool, broadcast(reading, 2) as (for_pose, for_features):
+    with ThreadPoolExecutor(1) as pool, tee(reading, 2) as (for_pose, for_features):
         visual = pool.submit(compute_features, for_features)
         if given is None:
             network = Network(locate(posing.weights, layout), posing.long_edge)

@@ -10,9 +10,9 @@ import av
 import numpy as np
 import soxr
 
+from dataset_tools.clips.crop import find_moving_rectangle
 from dataset_tools.clips.frame_cache import FrameCache
 from dataset_tools.clips.open_video import OpenVideo, TimedFrame
-from dataset_tools.clips.panels import find_moving_rectangle
 from dataset_tools.clips.scene_cuts import CutFinder
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError

@@ -17,18 +17,18 @@ from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.download import hls
 from dataset_tools.download.classify import RUNTIME, has_runtime, iterate_causes
-from dataset_tools.download.clocks import (
+from dataset_tools.download.complete_file import check_complete
+from dataset_tools.download.errors import Incomplete, Refused, TooLarge, TooSlow, describe_non_video
+from dataset_tools.download.formats import FORMAT, select_formats
+from dataset_tools.download.responses import request_bounded
+from dataset_tools.download.sandbox import run_sandboxed
+from dataset_tools.download.stream_clocks import (
     check_clock,
     compute_shifts,
     count_playable_seconds,
     join_pieces,
     presentation_offset,
 )
-from dataset_tools.download.complete_file import check_complete
-from dataset_tools.download.errors import Incomplete, Refused, TooLarge, TooSlow, describe_non_video
-from dataset_tools.download.formats import FORMAT, select_formats
-from dataset_tools.download.responses import request_bounded
-from dataset_tools.download.sandbox import run_sandboxed
 from dataset_tools.download.ydl_options import Settings, read_cookies, ydl_options
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dataset_tools.clips.blurred_sides import find_blurred_sides
-from dataset_tools.clips.panels import find_moving_rectangle
+from dataset_tools.clips.crop import find_moving_rectangle
 
 N, H, W = 10, 180, 320
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from dataset_tools.download import clocks, dash, fetch, responses
+from dataset_tools.download import dash, fetch, responses, stream_clocks
 from dataset_tools.download.errors import Refused
 from dataset_tools.download.hls import count_segments
 from dataset_tools.lib.core import call_timeouts
@@ -192,7 +192,7 @@ def test_a_manifest_that_names_pieces_without_end(tmp_path, site, scale, more, c
 def test_a_manifest_however_it_is_written(change):
     text = change(MANY.format(scale=1000, more=LINE.format(r=9), space=""))
     body = text if isinstance(text, bytes) else text.encode()
-    assert dash.count_fragments(body) == 22 and clocks.presentation_offset(body, "w") == 0.0
+    assert dash.count_fragments(body) == 22 and stream_clocks.presentation_offset(body, "w") == 0.0
 
 
 def test_a_manifest_that_is_refused_hides_nothing_beside_it(tmp_path, site):

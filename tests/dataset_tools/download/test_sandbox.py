@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_tools.download import clocks, sandbox
+from dataset_tools.download import sandbox, stream_clocks
 from dataset_tools.download.classify import classify
 from dataset_tools.download.complete_file import check_complete
 from dataset_tools.download.errors import NotAVideo, Refused
@@ -38,9 +38,9 @@ def test_a_film_of_a_million_edits_costs_its_row_alone(tmp_path, film):
     assert "its edit list has 1000000 entries, but at most 1000 are read" in rows["many"].reason
     assert time.monotonic() - begun < 20
     for walk in (
-        clocks.find_step_back,
-        clocks.read_span,
-        lambda path: clocks.join_pieces([path], tmp_path / "out.mp4"),
+        stream_clocks.find_step_back,
+        stream_clocks.read_span,
+        lambda path: stream_clocks.join_pieces([path], tmp_path / "out.mp4"),
         media.probe,
     ):
         with pytest.raises(UserError, match="edit list"):

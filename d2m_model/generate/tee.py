@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def broadcast(items: Iterable[T], readers: int, depth: int = 4) -> Iterator[list[Feed[T]]]:
+def tee(items: Iterable[T], readers: int, depth: int = 4) -> Iterator[list[Feed[T]]]:
     """A context with `readers` iterators over the same items, which are computed once, in a thread.
 
     Each reader must be read in a thread of its own, or closed, and then the others go on without it: they are at most `depth`

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools.clips.panels import find_moving_rectangle
+from dataset_tools.clips.crop import find_moving_rectangle
 
 H, W = 180, 320
 
