@@ -33,6 +33,8 @@ INVENTED = (
     "invented beats, and Undo brings them back. Then make the music."
 )
 """What to do where nobody was found."""
+HEAR = "Hear the beats with Click, then correct or tap them."
+"""What to do where the dancer was hardly seen."""
 
 
 def read_video(work: Work) -> dict[str, Any]:
@@ -91,12 +93,12 @@ def find_pose(work: Work) -> dict[str, Any]:
     advice = ""
     if people and doubt:
         found += ", too few to trust the beats"
-        advice = "Hear the beats with Click, then correct or tap them. "
+        advice = f"{HEAR} "
     if better := weights_missed(work.layout, posed.weights, work.job.folder / work.job.video):
         doubt = True
         found += "; the demo's weights were used"
         advice += (
-            "They were trained on rendered dancers: compare the skeleton with the picture. For real dancers, be online, or put "
+            "The demo's weights were trained on rendered dancers: compare the skeleton with the picture. For real dancers, be online, or put "
             f"{better}.pkl into the folder weights in the working folder of the studio (docs/weights.md: where to get it); then open "
             "the video again, as new work. Beats that you corrected stay in this one: JSON under Export takes them to generate --beats."
         )
@@ -122,11 +124,19 @@ def find_beats(work: Work) -> dict[str, Any]:
     write_beats(work.job.beats, beats_with(work.job.beats, beats) if work.arguments.get("keep") else beats)
     count = len(beats.beats)
     told = f"{count} beat{'s' * (count > 1)}" + (f", {beats.tempo:.0f} a minute" if beats.tempo else "")
-    if not (pose[:, dancer, :, 2] > 0).any():
+    seen = float((pose[:, dancer, :, 2] > 0).any(axis=1).mean())
+    if not seen:
         found = f"nobody was found: a rhythm of its own, {told}" if count else "nobody was found: no beats"
         return {"found": found, "doubt": True, "advice": INVENTED, "invented": True}
     style = f", most like {likeliest_style(beats)}" if beats.style else ""
-    return {"found": told + style if count else "no beats were found"}
+    found = told + style if count else "no beats were found"
+    if seen < ENOUGH:
+        return {
+            "found": f"{found}, from the {seen:.0%} of the frames in which the dancer was seen",
+            "doubt": True,
+            "advice": HEAR,
+        }
+    return {"found": found}
 
 
 def beats_with(path: Path, found: Beats) -> Beats:

@@ -104,11 +104,18 @@ def test_where_nobody_moves_there_is_no_motion_to_snap_to(jobs, client):
     assert answer.status_code == 400 and answer.json["error"].startswith("the motion has no moment to snap to")
 
 
-@pytest.mark.parametrize(("seen", "found"), [(0.0, "nobody was found: a rhythm of its own, 5 beats, 120 a minute"), (1.0, "5 beats, 120 a minute, most like pop")])  # fmt: skip
-def test_a_rhythm_that_follows_nobody_says_so(jobs, client, monkeypatch, seen, found):
+@pytest.mark.parametrize(
+    ("frames", "found"),
+    [
+        (0, "nobody was found: a rhythm of its own, 5 beats, 120 a minute"),
+        (9, "5 beats, 120 a minute, most like pop, from the 10% of the frames in which the dancer was seen"),
+        (90, "5 beats, 120 a minute, most like pop"),
+    ],
+)
+def test_a_rhythm_that_follows_nobody_or_few_frames_says_so(jobs, client, monkeypatch, frames, found):
     job = finished_job(jobs)
     pose = np.full((90, 1, 17, 3), 0.5, np.float32)
-    pose[..., 2] = seen
+    pose[frames:, ..., 2] = 0
     write_npy(job.folder / "pose.npy", pose)
     beats = replace(read_beats(job.found_beats), style={"pop": 1.0})
     monkeypatch.setattr(work_video, "rhythm_model", lambda layout: SimpleNamespace(beats_of=lambda dancer: beats))
@@ -116,8 +123,9 @@ def test_a_rhythm_that_follows_nobody_says_so(jobs, client, monkeypatch, seen, f
     job.put(replace(job.tasks["rhythm"], result=result))
     told = client.get(f"/api/jobs/{job.id}").json
     step = told["steps"]["rhythm"]
-    assert step["found"] == found and step["doubt"] == told["beats"]["invented"] == (not seen)
-    assert ("the first tap removes all invented beats" in step["advice"]) == (not seen)
+    assert (step["found"], step["doubt"], told["beats"]["invented"]) == (found, frames < 90, not frames)
+    assert ("the first tap removes all invented beats" in step["advice"]) == (not frames)
+    assert ("Hear the beats with Click" in step["advice"]) == (frames == 9)
     client.put(f"/api/jobs/{job.id}/beats", json={"beats": [1.0], "downbeats": []}, headers=CHANGE)
     assert not client.get(f"/api/jobs/{job.id}").json["beats"]["invented"], "tapped beats are not"
 
