@@ -5,7 +5,8 @@
 With the models of a finished corpus in --root: seconds from the drop of a 10 s dance (rendered, of no corpus) to its first music;
 seconds to make a region of 2 s anew; how fast the page is answered while a job computes; and, with Chromium, how far picture and
 audio are apart while both play and in the half second after a jump or a loop's end, how long the audio waits for the picture after a
-jump, and how long no new frame is seen at a loop's end. --long: also the memory of server and worker together for 10 minutes of 1080p. Jobs go to a scratch folder. Writes benchmarks/results/studio_times.json.
+jump, and how long no new frame is seen at a loop's end. --long: also the memory of server and worker together for 10 minutes of
+1080p. Jobs go to a scratch folder. Writes benchmarks/results/studio_times.json.
 """
 
 import json

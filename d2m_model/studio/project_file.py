@@ -86,7 +86,7 @@ class RhythmArguments(Record):
 
 
 class RhythmResult(Record):
-    """What `rhythm` found. The others are those of a dance in which nobody was found."""
+    """What `rhythm` found. The other fields are set if nobody was found, or the dancer only in few frames."""
 
     found: Shown
     doubt: bool = False

@@ -14,7 +14,7 @@ share a room, a camera and an editing style. In a manifest without times, length
 
 Labels can be wrong. If data/<corpus>/audio has the clips' audio, fingerprints find the same recording under two song ids, also
 sped up or slowed down (0.8 to 1.3, with or without a change of pitch) or a semitone higher or lower. Up to 500 clips, all pairs
-are compared, in minutes. Of more, codes name the pairs first, and the time grows with the number of clips (docs/scale.md).
+are compared, in minutes. Of more, hash codes select the pairs, and the time grows with the number of clips (docs/scale.md).
 `--same-recording refuse` ends with an error if one recording is in
 training and in another part, and reports recordings that have two ids within one part. `merge` treats such songs as one (under
 `official` it goes where most of its clips are labelled). `ignore` does not compare audio.

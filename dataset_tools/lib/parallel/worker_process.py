@@ -114,10 +114,14 @@ class WorkerProcess:
             self.start_clock()
         return kind, outcome
 
-    def stop(self) -> None:
-        """Kill the process."""
+    def kill(self) -> None:
+        """Kill the process, from any thread. It may live on for a moment."""
         self.stopped = True
         self.process.kill()
+
+    def stop(self) -> None:
+        """Kill the process, and wait until it has ended."""
+        self.kill()
         self.process.join()
         self.pipe.close()
 

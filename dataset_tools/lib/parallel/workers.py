@@ -203,8 +203,7 @@ class CallProcess:
     def stop(self) -> None:
         """Kill the process, from any thread: a call that it works on raises ProcessLost. The next call starts another process."""
         if worker := self._worker:
-            worker.stopped = True  # it may live on for a moment
-            worker.process.kill()
+            worker.kill()
 
     def close(self) -> None:
         """End the process, between two calls."""
